@@ -1,0 +1,1 @@
+"""The DICOM service: use cases, the rules of the standard, ports and adapters."""

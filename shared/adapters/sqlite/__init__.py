@@ -1,0 +1,1 @@
+"""The embedded index of one machine."""

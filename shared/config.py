@@ -1,0 +1,171 @@
+"""The settings, read once from the environment. ``docs/settings.md`` documents each name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may ask for (architecture §10). Sizes in bytes."""
+
+    request_bytes: int = 4096 * MIB
+    instance_bytes: int = 4096 * MIB
+    parts: int = 10_000
+    header_bytes: int = 64 * MIB
+    nesting: int = 128
+    elements: int = 5_000_000
+    frames_per_request: int = 1_000
+    search_limit: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConnection:
+    """How to reach one storage account: a connection string, or service addresses.
+
+    ``client_id`` names the user-assigned identity; absent, the default credential is used.
+    """
+
+    connection_string: str | None = None
+    blob_uri: str | None = None
+    queue_uri: str | None = None
+    table_uri: str | None = None
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CosmosConnection:
+    """How to reach the Cosmos account. ``key`` is for emulators only; in Azure it is absent."""
+
+    endpoint: str
+    key: str | None = None
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of the app.
+
+    Exactly one of ``cosmos`` and ``sqlite_directory`` is set: it says where the index lives.
+    ``public_base_url`` has no trailing slash. ``retention_days`` is how long a deleted
+    instance's files stay. ``commit_grace_s`` is the age in seconds from which a blob that no
+    index names is taken for the work of a process that died.
+    """
+
+    public_base_url: str
+    storage: StorageConnection
+    cosmos: CosmosConnection | None
+    sqlite_directory: str | None
+    tenants: tuple[str, ...] = ("main",)
+    retention_days: float = 3.0
+    commit_grace_s: float = 900.0
+    limits: Limits = field(default_factory=Limits)
+
+
+class SettingMissing(Exception):
+    """A setting is absent or malformed; the message names it."""
+
+
+def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "")
+    if not text:
+        return default
+    if not text.isdigit() or int(text) < 1:
+        raise SettingMissing(f"{name} must be a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def _number(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name, "")
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        raise SettingMissing(f"{name} must be a number, not {text!r}") from None
+    if not 0 <= value < float("inf"):
+        raise SettingMissing(f"{name} must not be negative")
+    return value
+
+
+def _limits(environment: Mapping[str, str]) -> Limits:
+    default = Limits()
+    return Limits(
+        request_bytes=_positive(environment, "DICOM_MAX_REQUEST_BYTES", default.request_bytes),
+        instance_bytes=_positive(environment, "DICOM_MAX_INSTANCE_BYTES", default.instance_bytes),
+        parts=_positive(environment, "DICOM_MAX_PARTS", default.parts),
+        header_bytes=_positive(environment, "DICOM_MAX_HEADER_BYTES", default.header_bytes),
+        nesting=_positive(environment, "DICOM_MAX_NESTING", default.nesting),
+        elements=_positive(environment, "DICOM_MAX_ELEMENTS", default.elements),
+        frames_per_request=_positive(environment, "DICOM_MAX_FRAMES", default.frames_per_request),
+        search_limit=_positive(environment, "DICOM_MAX_SEARCH_LIMIT", default.search_limit),
+    )
+
+
+def _storage(environment: Mapping[str, str]) -> StorageConnection:
+    connection = StorageConnection(
+        connection_string=environment.get("DicomStorage"),
+        blob_uri=environment.get("DicomStorage__blobServiceUri"),
+        queue_uri=environment.get("DicomStorage__queueServiceUri"),
+        table_uri=environment.get("DicomStorage__tableServiceUri"),
+        client_id=environment.get("DicomStorage__clientId"),
+    )
+    if connection.connection_string is None and not (
+        connection.blob_uri and connection.queue_uri and connection.table_uri
+    ):
+        raise SettingMissing(
+            "DicomStorage is missing: give a connection string, or DicomStorage__blobServiceUri, "
+            "DicomStorage__queueServiceUri and DicomStorage__tableServiceUri"
+        )
+    return connection
+
+
+def _cosmos(environment: Mapping[str, str]) -> CosmosConnection | None:
+    endpoint = environment.get("DicomCosmos__accountEndpoint")
+    if not endpoint:
+        return None
+    return CosmosConnection(
+        endpoint=endpoint,
+        key=environment.get("DicomCosmos__accountKey"),
+        client_id=environment.get("DicomCosmos__clientId"),
+    )
+
+
+def _public_base_url(environment: Mapping[str, str]) -> str:
+    explicit = environment.get("DICOM_PUBLIC_BASE_URL")
+    if explicit:
+        return explicit.rstrip("/")
+    hostname = environment.get("WEBSITE_HOSTNAME")  # set by Azure
+    if hostname:
+        return f"https://{hostname}"
+    raise SettingMissing("DICOM_PUBLIC_BASE_URL is missing: the address that clients use")
+
+
+def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings.
+
+    Raises
+    ------
+    SettingMissing
+        A setting is absent or malformed; the message names it.
+    """
+    cosmos = _cosmos(environment)
+    sqlite_directory = environment.get("DICOM_SQLITE_DIRECTORY") or None
+    if (cosmos is None) == (sqlite_directory is None):
+        raise SettingMissing(
+            "give exactly one of DicomCosmos__accountEndpoint and DICOM_SQLITE_DIRECTORY"
+        )
+    return Settings(
+        public_base_url=_public_base_url(environment),
+        storage=_storage(environment),
+        cosmos=cosmos,
+        sqlite_directory=sqlite_directory,
+        tenants=tuple(environment.get("DICOM_TENANTS", "main").replace(" ", "").split(",")),
+        retention_days=_number(environment, "DICOM_RETENTION_DAYS", 3.0),
+        commit_grace_s=_number(environment, "DICOM_COMMIT_GRACE_SECONDS", 900.0),
+        limits=_limits(environment),
+    )

@@ -1,0 +1,1 @@
+"""Retrieve instances, frames, metadata and bulk data (PS3.18 10.4)."""

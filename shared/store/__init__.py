@@ -1,0 +1,1 @@
+"""Store instances (PS3.18 10.5)."""
