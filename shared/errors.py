@@ -79,7 +79,23 @@ class UnknownPartition(BadRequest):
 
 
 class UnsupportedApiVersion(BadRequest):
-    """The version segment is a version, but not one that we speak."""
+    """The version segment is a version, but not one that we speak.
+
+    Parameters
+    ----------
+    uri : str
+        Scheme, host and path of the request, without query.
+    version : str
+        The version segment without its ``v``.
+    """
+
+    def __init__(self, uri: str, version: str) -> None:
+        super().__init__(
+            f"The HTTP resource that matches the request URI '{uri}' "
+            f"does not support the API version '{version}'."
+        )
+        self.uri = uri
+        self.version = version
 
 
 # Who asks ---------------------------------------------------------------------------------

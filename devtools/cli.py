@@ -1,0 +1,73 @@
+"""The command line of dev.py."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from devtools import quality
+from devtools.process import ROOT, Stop
+from devtools.serve import serve
+
+_PASSED_ON = ("test", "bench")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dev.py", description="Run, test, check and measure the DICOM service."
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
+    one = verbs.add_parser(
+        "serve", help="run the service on this machine", description="Run the service with Azurite."
+    )
+    one.add_argument("--port", type=int, default=7071, help="port on 127.0.0.1 (7071)")
+    one.add_argument(
+        "--data", type=Path, default=ROOT / ".local", help="folder of all its data (.local)"
+    )
+    one.add_argument("--fresh", action="store_true", help="delete what was stored before")
+    verbs.add_parser(
+        "setup",
+        help="install what the other verbs need",
+        description="Make .venv and node_modules, and run nothing.",
+    )
+    verbs.add_parser(
+        "test",
+        help="all that CI runs, or pytest alone with its arguments",
+        description="Linters, then pytest. With arguments: pytest alone, with them.",
+        usage="dev.py test [pytest arguments]",
+    )
+    verbs.add_parser(
+        "check", help="the linters", description="Ruff, mypy, import-linter, the lock file."
+    )
+    verbs.add_parser(
+        "bench",
+        help="measure side by side",
+        description="Run bench/run.py with the given arguments.",
+        usage="dev.py bench [arguments of bench/run.py]",
+    )
+    return parser
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one verb. The exit status: 2 where it could not begin."""
+    passed_on: list[str] = []
+    if words and words[0] in _PASSED_ON and words[1:2] not in (["--help"], ["-h"]):
+        passed_on, words = list(words[1:]), words[:1]
+    arguments = _parser().parse_args(words)
+    try:
+        if arguments.verb == "serve":
+            return serve(arguments.port, arguments.data.resolve(), fresh=arguments.fresh)
+        if arguments.verb == "test":
+            return quality.test(passed_on)
+        if arguments.verb == "bench":
+            return quality.bench(passed_on)
+        if arguments.verb == "setup":
+            return quality.setup()
+        return quality.check()
+    except Stop as reason:
+        print(reason, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130

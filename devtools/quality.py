@@ -1,0 +1,108 @@
+"""``setup``, ``test``, ``check`` and ``bench``: what CI runs, and the measurements."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from devtools.environment import (
+    LOCK_FILE,
+    PYTHON,
+    VENV,
+    Node,
+    ensure_node,
+    ensure_venv,
+    one_at_a_time,
+)
+from devtools.process import ROOT, Stop, run
+
+_BIN = VENV / "bin"
+
+
+def lock_file_addresses(path: Path) -> list[str]:
+    """The packages of a lock file that name the address they came from: there must be none."""
+    packages = json.loads(path.read_text("utf-8"))["packages"]
+    return sorted(name for name, package in packages.items() if "resolved" in package)
+
+
+def _check_lock_file() -> int:
+    found = lock_file_addresses(LOCK_FILE)
+    for name in found:
+        print(f"{LOCK_FILE.name}: {name} has a download address; remove its 'resolved'")
+    return 1 if found else 0
+
+
+def _program(*command: str | Path) -> Callable[[], int]:
+    return lambda: run(command)
+
+
+_CHECKS: tuple[tuple[str, Callable[[], int]], ...] = (
+    ("ruff check", _program(_BIN / "ruff", "check", "--quiet")),
+    ("ruff format", _program(_BIN / "ruff", "format", "--check", "--quiet")),
+    ("mypy", _program(_BIN / "mypy")),
+    ("lint-imports", _program(_BIN / "lint-imports")),
+    ("lock file", _check_lock_file),
+)
+
+
+def _linters() -> int:
+    """Run all linters, even if one fails. 0 if all are content."""
+    failed = []
+    for name, step in _CHECKS:
+        began = time.perf_counter()
+        status = step()
+        outcome = "ok" if status == 0 else "FAILED"
+        print(f"{name}: {outcome} ({time.perf_counter() - began:.1f} s)", flush=True)
+        if status != 0:
+            failed.append(name)
+    if failed:
+        print(f"dev.py: failed: {', '.join(failed)}", flush=True)
+    return 1 if failed else 0
+
+
+def setup() -> int:
+    """Install all that the other verbs need, and run nothing."""
+    _install()
+    return 0
+
+
+def _install() -> Node:
+    with one_at_a_time():
+        ensure_venv()
+        return ensure_node(for_tests=True)
+
+
+def check() -> int:
+    """Ruff, mypy, import-linter, and the lock file."""
+    with one_at_a_time():
+        ensure_venv()
+    return _linters()
+
+
+def test(arguments: Sequence[str]) -> int:
+    """All that CI runs; with pytest arguments, pytest alone.
+
+    pytest comes last, so that the output ends with its summary. Whatever fails makes the exit
+    status, and "no tests" (5) is a failure.
+    """
+    began = time.perf_counter()
+    node = _install()
+    print(f"installed: ok ({time.perf_counter() - began:.1f} s)", flush=True)
+    linted = 0 if arguments else _linters()
+    path = os.pathsep.join([str(Path(node.node).parent), os.environ.get("PATH", "")])
+    tested = run([PYTHON, "-m", "pytest", *arguments], environment={**os.environ, "PATH": path})
+    return tested or linted
+
+
+def bench(arguments: Sequence[str]) -> int:
+    """Run ``bench/run.py`` with its own arguments."""
+    program = ROOT / "bench" / "run.py"
+    if not program.exists():
+        raise Stop("dev.py: there is no bench/run.py")
+    with one_at_a_time():
+        ensure_venv()
+        ensure_node(for_tests=False)
+    return run([PYTHON, program, *arguments])

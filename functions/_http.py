@@ -1,0 +1,190 @@
+"""The edge: what every HTTP trigger shares, so that a trigger is only a translator.
+
+Importing ``azurefunctions.extensions.http.fastapi`` switches the whole app to HTTP streaming:
+requests and responses are Starlette's, in Azure as in the local host. It is imported here and
+nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import azure.functions as func
+import azurefunctions.extensions.http.fastapi  # noqa: F401 — the switch to streaming
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from shared.container import Services, TenantServices, services
+from shared.errors import DicomServiceError, RouteNotFound, UnsupportedApiVersion
+from shared.index.partitions import Partition
+from shared.ports import JsonObject
+from shared.web.media_types import require_json_acceptable
+from shared.web.problem import problem
+
+_log = logging.getLogger("dicom.http")
+
+SUPPORTED_VERSIONS = ("1.0-prerelease", "1", "2")
+_EVERY_RESPONSE = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Content-Security-Policy": "frame-src 'self';",
+    "api-supported-versions": ", ".join(SUPPORTED_VERSIONS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to a tenant's resource, after the checks that all transactions share.
+
+    Parameters
+    ----------
+    tenant : TenantServices
+        The use cases, bound to the tenant's own stores.
+    version : str
+        The version segment without its ``v``, as the client wrote it.
+    major : int
+        1 or 2.
+    partition : Partition
+        The data partition, as first spelled.
+    base_url : str
+        Absolute address of the partition's resources, without trailing slash. It repeats the
+        version segment and the partition prefix of the request (spec dicomweb.md §2.12).
+    """
+
+    tenant: TenantServices
+    version: str
+    major: int
+    partition: Partition
+    base_url: str
+
+
+Handler: TypeAlias = Callable[[Request, Call], Awaitable[Response]]
+Trigger: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+def dicomweb(
+    bp: func.Blueprint,
+    name: str,
+    resource: str,
+    method: str,
+    *,
+    creates_partition: bool = False,
+) -> Callable[[Handler], Handler]:
+    """Register a handler as two functions: for the default partition and for a named one.
+
+    Parameters
+    ----------
+    bp : func.Blueprint
+        Where to register.
+    name : str
+        Name of the function; the second one is ``{name}_in_partition``.
+    resource : str
+        Route template below ``/{tenant}/v{version}/[partitions/{partition}/]``.
+    method : str
+        The HTTP method.
+    creates_partition : bool
+        Whether the transaction creates a partition that does not exist (Store does).
+    """
+
+    def register(handler: Handler) -> Handler:
+        for suffix, prefix in (("", ""), ("_in_partition", "partitions/{partition}/")):
+            trigger = _trigger(name + suffix, handler, creates_partition=creates_partition)
+            route = bp.route(
+                route=f"{{tenant}}/v{{version}}/{prefix}{resource}",
+                methods=[func.HttpMethod[method]],
+                auth_level=func.AuthLevel.ANONYMOUS,
+            )
+            bp.function_name(name + suffix)(route(trigger))
+        return handler
+
+    return register
+
+
+def _trigger(name: str, handler: Handler, *, creates_partition: bool) -> Trigger:
+    async def run(req: Request) -> Response:
+        return await respond(
+            name, req, lambda: _call(req, handler, creates_partition=creates_partition)
+        )
+
+    # never functools.wraps: the worker would then ask for `call` as a binding
+    run.__name__ = name
+    return run
+
+
+async def _call(req: Request, handler: Handler, *, creates_partition: bool) -> Response:
+    version, major = _version(req)
+    app = await services()
+    tenant = await app.tenant(req.path_params["tenant"])
+    named = req.path_params.get("partition")
+    partition = await tenant.partitions.resolve(named, create=creates_partition)
+    prefix = f"/partitions/{partition.name}" if named is not None else ""
+    base_url = f"{app.settings.public_base_url}/{tenant.name}/v{version}{prefix}"
+    return await handler(req, Call(tenant, version, major, partition, base_url))
+
+
+def _version(req: Request) -> tuple[str, int]:
+    version = req.path_params["version"]
+    if version in SUPPORTED_VERSIONS:
+        return version, int(version.partition(".")[0])
+    if version[:1].isdigit():
+        raise UnsupportedApiVersion(public_url(req), version)
+    raise RouteNotFound("The path names no resource.")
+
+
+def public_url(req: Request) -> str:
+    """Path of the request behind the host that the client used, without query."""
+    return f"{req.url.scheme}://{req.headers.get('host', req.url.netloc)}{req.url.path}"
+
+
+async def respond(name: str, req: Request, work: Callable[[], Awaitable[Response]]) -> Response:
+    """Run the work of a trigger; turn whatever it raises into the one error response."""
+    began = time.perf_counter()
+    correlation_id = req.headers.get("x-ms-invocation-id") or Services.new_correlation_id()
+    try:
+        response = await work()
+    except ClientDisconnect:
+        response = Response(status_code=400)  # nobody reads it; the log shows it
+    except DicomServiceError as error:
+        response = problem_response(error, correlation_id)
+    except Exception as error:
+        _log.exception("failed", extra={"function": name, "correlation": correlation_id})
+        response = problem_response(error, correlation_id)
+    for header, value in _EVERY_RESPONSE.items():
+        response.headers[header] = value
+    response.headers["x-correlation-id"] = correlation_id
+    _log.info(
+        "request",
+        extra={
+            "function": name,
+            "status": response.status_code,
+            "seconds": round(time.perf_counter() - began, 6),
+            "correlation": correlation_id,
+        },
+    )
+    return response
+
+
+def problem_response(error: Exception, correlation_id: str) -> Response:
+    """The response for an error, from the one table in ``shared.web.problem``."""
+    found = problem(error, correlation_id)
+    return Response(
+        found.body, status_code=found.status, headers=found.headers, media_type=found.media_type
+    )
+
+
+def require_json(req: Request) -> None:
+    """Refuse a request whose ``Accept`` excludes ``application/dicom+json`` (spec §2.3)."""
+    require_json_acceptable(req.headers.get("accept"))
+
+
+def dicom_json(
+    value: list[JsonObject] | JsonObject, *, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """A response in the DICOM JSON model (PS3.18 F)."""
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return Response(body, status, headers, media_type="application/dicom+json")

@@ -1,0 +1,34 @@
+"""Storage clients for a binding's connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue.aio import QueueServiceClient
+
+from local_host.settings import HostError, StorageConnection
+
+
+def queue_service(connection: StorageConnection) -> QueueServiceClient:
+    """An asynchronous queue client; the caller closes it."""
+    if connection.connection_string is not None:
+        return QueueServiceClient.from_connection_string(connection.connection_string)
+    if connection.queue_uri is None:
+        raise HostError("the connection has no __queueServiceUri")
+    from azure.identity.aio import DefaultAzureCredential
+
+    credential = DefaultAzureCredential(managed_identity_client_id=connection.client_id)
+    return QueueServiceClient(connection.queue_uri, credential=credential)
+
+
+def blob_service(connection: StorageConnection) -> BlobServiceClient:
+    """A synchronous blob client, for use in threads; the caller closes it."""
+    if connection.connection_string is not None:
+        return BlobServiceClient.from_connection_string(connection.connection_string)
+    if connection.blob_uri is None:
+        raise HostError("the connection has no __blobServiceUri")
+    from azure.identity import DefaultAzureCredential
+
+    credential: Any = DefaultAzureCredential(managed_identity_client_id=connection.client_id)
+    return BlobServiceClient(connection.blob_uri, credential=credential)

@@ -1,0 +1,300 @@
+"""The ``Blobs`` port on Azure Blob Storage."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from shared.adapters.azure.clients import PIECE
+from shared.adapters.azure.failures import headers_of, translated
+from shared.errors import AlreadyStored, BlobNotFound, RangeNotSatisfiable
+from shared.ports import BlobInfo, ByteSpan, StoredBlob
+
+if TYPE_CHECKING:
+    from azure.core.exceptions import HttpResponseError
+    from azure.storage.blob.aio import BlobClient, BlobServiceClient
+
+_RANGE_NOT_SATISFIABLE = 416
+_HASHED_INLINE = 256 * 1024
+_SMALL = 16 * 1024
+_WRITER = "writer"
+
+
+class AzureBlobs:
+    """Blobs of one tenant: one container.
+
+    Parameters
+    ----------
+    service : BlobServiceClient
+        The client; ``close`` closes it.
+    container : str
+        Name of the container.
+    """
+
+    def __init__(self, service: BlobServiceClient, container: str) -> None:
+        self._service = service
+        self._container = service.get_container_client(container)
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredBlob:
+        """Write a new blob by streaming. See ``Blobs.put``."""
+        upload = _Upload(self._container.get_blob_client(key))
+        blocks = _blocks(chunks)
+        try:
+            block = await anext(blocks)
+            async for following in blocks:
+                await upload.stage(block)
+                block = following
+            await upload.finish(block)
+        finally:
+            await upload.abandon()
+            await blocks.aclose()
+        return StoredBlob(upload.size, upload.digest.digest())
+
+    async def read(self, key: str, span: ByteSpan | None = None) -> AsyncIterator[bytes]:
+        """Begin to read. See ``Blobs.read``."""
+        blob = self._container.get_blob_client(key)
+        start = 0 if span is None else span.offset
+        length = PIECE if span is None else min(span.length, PIECE)
+        try:
+            piece, etag, size = await _fetch(blob, start, length)
+        except _OutsideContent as outside:
+            size = await self._size(key) if outside.size is None else outside.size
+            if span is None and size == 0:
+                return _nothing()
+            raise RangeNotSatisfiable(size) from outside
+        end = size if span is None else min(span.end, size)
+        return _pieces(blob, piece, start + len(piece), end, etag)
+
+    async def info(self, key: str) -> BlobInfo | None:
+        """Size and creation time of a blob, or ``None``."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            with translated():
+                found = await self._container.get_blob_client(key).get_blob_properties()
+        except ResourceNotFoundError:
+            return None
+        return _info(found)
+
+    async def delete(self, key: str) -> bool:
+        """Remove a blob; ``False`` if it was not there."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            with translated():
+                await self._container.get_blob_client(key).delete_blob()
+        except ResourceNotFoundError:
+            return False
+        return True
+
+    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        """All blobs whose key starts with ``prefix``, in order of the key."""
+        with translated():
+            async for found in self._container.list_blobs(name_starts_with=prefix):
+                yield _info(found)
+
+    async def close(self) -> None:
+        """Close the client."""
+        await self._service.close()
+
+    async def _size(self, key: str) -> int:
+        found = await self.info(key)
+        if found is None:
+            raise BlobNotFound("no such blob")
+        return found.size
+
+
+async def ensure_container(service: BlobServiceClient, name: str) -> None:
+    """Make a container if it is not there. In Azure they are made by the deployment."""
+    from azure.core.exceptions import ResourceExistsError
+
+    try:
+        with translated():
+            await service.create_container(name)
+    except ResourceExistsError:
+        return
+
+
+def _info(properties: Any) -> BlobInfo:
+    return BlobInfo(properties.name, properties.size, properties.creation_time)
+
+
+# Write ------------------------------------------------------------------------------------
+
+
+async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """The content in blocks of ``PIECE`` bytes; the last is shorter, and empty if all is."""
+    parts: list[bytes | bytearray | memoryview] = []
+    held = 0
+    async for chunk in chunks:
+        view = memoryview(chunk)
+        while held + len(view) > PIECE:
+            parts.append(view[: PIECE - held])
+            view = view[PIECE - held :]
+            block = b"".join(parts)
+            parts, held = [], 0
+            yield block
+        held += len(view)
+        if len(view) >= _SMALL:
+            parts.append(view)
+        elif parts and isinstance(parts[-1], bytearray):
+            parts[-1] += view
+        else:
+            parts.append(bytearray(view))
+    yield bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+
+
+class _Upload:
+    """One blob being written, with at most two blocks under way."""
+
+    def __init__(self, blob: BlobClient) -> None:
+        self._blob = blob
+        self._writer = secrets.token_hex(8)
+        self._blocks: list[str] = []
+        self._under_way: list[asyncio.Task[None]] = []
+        self.size = 0
+        self.digest = hashlib.sha256()
+
+    async def stage(self, block: bytes) -> None:
+        """Begin to send a block that is not the last; return when another may be gathered."""
+        # unique to this writer: another one under the same key must not mix in
+        name = f"{self._writer}-{len(self._blocks):06}"
+        self._blocks.append(name)
+        self._under_way.append(asyncio.create_task(self._send(name, block)))
+        await self._hash(block)
+        if len(self._under_way) > 1:
+            await self._under_way[0]
+            del self._under_way[0]
+
+    async def finish(self, block: bytes) -> None:
+        """Send the last block, and make the blob appear."""
+        from azure.core.exceptions import ResourceExistsError
+
+        try:
+            if self._blocks:
+                await self.stage(block)
+                while self._under_way:
+                    await self._under_way.pop(0)
+                await self._commit()
+            else:
+                sending = asyncio.create_task(self._send_whole(block))
+                self._under_way.append(sending)
+                await self._hash(block)
+                await sending
+        except ResourceExistsError as error:
+            if not await self._is_ours():
+                raise AlreadyStored("the key exists") from error
+
+    async def abandon(self) -> None:
+        """Stop what is under way. Blocks without a list vanish by themselves."""
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        self._under_way = []
+
+    async def _send(self, name: str, block: bytes) -> None:
+        with translated():
+            await self._blob.stage_block(name, block, length=len(block))
+
+    async def _send_whole(self, block: bytes) -> None:
+        with translated():
+            await self._blob.upload_blob(
+                block, length=len(block), overwrite=False, metadata={_WRITER: self._writer}
+            )
+
+    async def _commit(self) -> None:
+        from azure.core import MatchConditions
+        from azure.storage.blob import BlobBlock
+
+        with translated():
+            await self._blob.commit_block_list(
+                [BlobBlock(name) for name in self._blocks],
+                metadata={_WRITER: self._writer},
+                match_condition=MatchConditions.IfMissing,
+            )
+
+    async def _hash(self, block: bytes) -> None:
+        self.size += len(block)
+        if len(block) > _HASHED_INLINE:
+            await asyncio.to_thread(self.digest.update, block)
+        else:
+            self.digest.update(block)
+
+    async def _is_ours(self) -> bool:
+        """Whether the blob that is there is ours: the SDK repeats a write whose answer is lost."""
+        with translated():
+            found = await self._blob.get_blob_properties()
+        return bool((found.metadata or {}).get(_WRITER) == self._writer)
+
+
+# Read -------------------------------------------------------------------------------------
+
+
+class _OutsideContent(Exception):
+    def __init__(self, size: int | None) -> None:
+        super().__init__(size)
+        self.size = size
+
+
+async def _fetch(
+    blob: BlobClient, start: int, length: int, etag: str | None = None
+) -> tuple[bytes, str, int]:
+    """One range by one request: its bytes, the blob's ETag and the blob's size."""
+    from azure.core import MatchConditions
+    from azure.core.exceptions import (
+        HttpResponseError,
+        ResourceModifiedError,
+        ResourceNotFoundError,
+    )
+
+    pinned: dict[str, Any] = {}
+    if etag is not None:
+        pinned = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
+    try:
+        with translated():
+            answer = await blob.download_blob(offset=start, length=length, **pinned)
+            content = b"".join([piece async for piece in answer.chunks()])
+    except (ResourceNotFoundError, ResourceModifiedError) as error:
+        raise BlobNotFound("no such blob") from error
+    except HttpResponseError as error:
+        if error.status_code == _RANGE_NOT_SATISFIABLE:
+            raise _OutsideContent(_size_in_refusal(error)) from error
+        raise
+    size = int(str(answer.properties.content_range).rpartition("/")[2])
+    return content, str(answer.properties.etag), size
+
+
+def _size_in_refusal(error: HttpResponseError) -> int | None:
+    found = re.fullmatch(r"bytes \*/(\d+)", headers_of(error).get("Content-Range", ""))
+    return None if found is None else int(found[1])
+
+
+async def _pieces(
+    blob: BlobClient, piece: bytes, position: int, end: int, etag: str
+) -> AsyncGenerator[bytes, None]:
+    """Pieces to ``end``; the next is fetched while the reader works on the one before."""
+    following: asyncio.Task[tuple[bytes, str, int]] | None = None
+    try:
+        while True:
+            if position < end:
+                fetch = _fetch(blob, position, min(PIECE, end - position), etag)
+                following = asyncio.create_task(fetch)
+            yield piece
+            if following is None:
+                return
+            piece = (await following)[0]
+            following = None
+            position += len(piece)
+    finally:
+        if following is not None:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+
+async def _nothing() -> AsyncGenerator[bytes, None]:
+    for piece in ():
+        yield piece

@@ -1,0 +1,111 @@
+"""SDK clients from the settings. Each is made once a process, and closed by what it is given to.
+
+The SDKs are imported here on first use: importing them costs more than the rest of the app.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from shared.adapters.azure.identity import token_credential
+from shared.config import CosmosConnection, SettingMissing, StorageConnection
+
+if TYPE_CHECKING:
+    from azure.cosmos.aio import CosmosClient
+    from azure.data.tables.aio import TableServiceClient
+    from azure.storage.blob.aio import BlobServiceClient
+    from azure.storage.queue.aio import QueueServiceClient
+
+PIECE = 4 * 1024 * 1024
+"""Bytes of a blob that one request writes or reads at most."""
+
+_RETRIES = 3
+# the SDK's own 15 s and more between retries outlast the patience of those who wait for us
+_RETRY: dict[str, Any] = {
+    "retry_total": _RETRIES,
+    "initial_backoff": 1,
+    "increment_base": 1,
+    "random_jitter_range": 1,
+}
+
+
+def blob_service(connection: StorageConnection) -> BlobServiceClient:
+    """A client of the blob service."""
+    from azure.storage.blob.aio import BlobServiceClient
+
+    options: dict[str, Any] = {
+        "max_single_put_size": PIECE,
+        "max_single_get_size": PIECE,
+        "max_chunk_get_size": PIECE,
+        **_RETRY,
+    }
+    if connection.connection_string is not None:
+        return BlobServiceClient.from_connection_string(
+            connection.connection_string, transport=_transport(), **options
+        )
+    uri, identity = _address(connection.blob_uri, "blobServiceUri"), connection.client_id
+    credential = token_credential(identity)
+    return BlobServiceClient(uri, credential, transport=_transport(credential), **options)
+
+
+def queue_service(connection: StorageConnection) -> QueueServiceClient:
+    """A client of the queue service."""
+    from azure.storage.queue.aio import QueueServiceClient
+
+    if connection.connection_string is not None:
+        return QueueServiceClient.from_connection_string(
+            connection.connection_string, transport=_transport(), **_RETRY
+        )
+    uri, identity = _address(connection.queue_uri, "queueServiceUri"), connection.client_id
+    credential = token_credential(identity)
+    return QueueServiceClient(
+        uri, credential, transport=_transport(credential), **_RETRY
+    )
+
+
+def table_service(connection: StorageConnection) -> TableServiceClient:
+    """A client of the table service."""
+    from azure.data.tables.aio import TableServiceClient
+
+    if connection.connection_string is not None:
+        return TableServiceClient.from_connection_string(
+            connection.connection_string, transport=_transport(), retry_total=_RETRIES
+        )
+    uri, identity = _address(connection.table_uri, "tableServiceUri"), connection.client_id
+    credential = token_credential(identity)
+    return TableServiceClient(
+        uri, credential=credential, transport=_transport(credential), retry_total=_RETRIES
+    )
+
+
+def cosmos_client(connection: CosmosConnection) -> CosmosClient:
+    """A client of the Cosmos account. One a process: its session token gives read-your-write.
+
+    An emulator, which is what a key is for, reports addresses that only itself can reach.
+    """
+    from azure.cosmos.aio import CosmosClient
+
+    if connection.key is not None:
+        return CosmosClient(
+            connection.endpoint,
+            connection.key,
+            enable_endpoint_discovery=False,
+            transport=_transport(),
+        )
+    credential = token_credential(connection.client_id)
+    return CosmosClient(connection.endpoint, credential, transport=_transport(credential))
+
+
+def _address(uri: str | None, setting: str) -> str:
+    if uri is None:
+        raise SettingMissing(f"DicomStorage__{setting} is missing")
+    return uri
+
+
+def _transport(credential: Any = None) -> Any:
+    from shared.adapters.azure.transport import Transport
+
+    # at the level INFO the SDK logs the address of each request, and with it the UIDs
+    logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
+    return Transport(credential)

@@ -1,0 +1,66 @@
+"""The HTTP transport of all Azure clients. Imported when the first client is made."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.pipeline.transport import AioHttpTransport
+
+_PIECE = 1024 * 1024
+_CONNECTIONS = 100
+
+
+class Transport(AioHttpTransport):  # type: ignore[misc]  # the SDK exports it as Any
+    """The SDK's own transport with three costs taken out.
+
+    Measured on blobs of 2 kB, they are 40 % of the time of a call: the SDK's session looks for a
+    proxy in the environment at each request, keeps cookies away at a price, and reads a body in
+    pieces of 256 KiB from a buffer of 64 KiB.
+
+    Parameters
+    ----------
+    credential : AsyncTokenCredential, optional
+        What the client signs in with; closed with the transport.
+    """
+
+    def __init__(self, credential: AsyncTokenCredential | None = None) -> None:
+        super().__init__(connection_data_block_size=_PIECE)
+        self.session: aiohttp.ClientSession | None
+        self._credential = credential
+        self._was_opened = False
+
+    async def open(self) -> None:
+        """Make the session, in the loop that runs now."""
+        if self.session is None and not self._was_opened:
+            self.session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                read_bufsize=_PIECE,
+                trust_env=bool(urllib.request.getproxies()),
+            )
+        self._was_opened = True
+        await super().open()
+
+    async def close(self) -> None:
+        """Close the session and the credential."""
+        await super().close()
+        if self._credential is not None:
+            await self._credential.close()
+
+    def _get_request_data(self, request: Any) -> Any:
+        # aiohttp warns of larger bodies in one piece: they keep the loop from other work
+        data = super()._get_request_data(request)
+        if isinstance(data, bytes) and len(data) > _PIECE:
+            return _pieces(data)
+        return data
+
+
+async def _pieces(data: bytes) -> AsyncIterator[memoryview]:
+    view = memoryview(data)
+    for offset in range(0, len(view), _PIECE):
+        yield view[offset : offset + _PIECE]
