@@ -79,7 +79,7 @@ def ensure_venv() -> None:
     """
     # not sys.executable: that may lie in the very folder which is to be made anew
     python = str(getattr(sys, "_base_executable", sys.executable))
-    ensure_environment(VENV, python, ("-r", str(REQUIREMENTS[-1])), REQUIREMENTS)
+    ensure_environment(VENV, python, ("-r", REQUIREMENTS[-1].name), REQUIREMENTS)
 
 
 def ensure_environment(
@@ -96,7 +96,7 @@ def ensure_environment(
     python : str
         The interpreter to make it with.
     packages : Sequence[str]
-        What pip shall install, in pip's words.
+        What pip shall install, in pip's words; paths are relative to the project's folder.
     files : Sequence[Path]
         Files that those words name: a change of them is a reason to install again.
 

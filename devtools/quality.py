@@ -41,7 +41,7 @@ def _program(*command: str | Path) -> Callable[[], int]:
 
 _CHECKS: tuple[tuple[str, Callable[[], int]], ...] = (
     ("ruff check", _program(_BIN / "ruff", "check", "--quiet")),
-    ("ruff format", _program(_BIN / "ruff", "format", "--check", "--quiet")),
+    ("ruff format", _program(_BIN / "ruff", "format", "--check")),
     ("mypy", _program(_BIN / "mypy")),
     ("lint-imports", _program(_BIN / "lint-imports")),
     ("lock file", _check_lock_file),

@@ -32,7 +32,8 @@ _ACCOUNT = "devstoreaccount1"
 _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _KEEP_ALIVE_S = 120
 _START_S = 60.0
-_DEFAULT_REQUEST_BYTES = 4096 * 1024 * 1024
+_MIB = 1024 * 1024
+_DEFAULT_REQUEST_BYTES = 4096 * _MIB
 
 # CT_small.dcm, which pydicom brings along
 _STUDY = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
@@ -41,7 +42,7 @@ _INSTANCE = "1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322"
 
 
 def serve(port: int, data: Path, *, fresh: bool) -> int:
-    """Run the service until SIGINT or SIGTERM. Exit status 0 then, 1 where a part of it ended.
+    """Run the service until SIGINT or SIGTERM. Exit status 0 then.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def serve(port: int, data: Path, *, fresh: bool) -> int:
     Raises
     ------
     Stop
-        It cannot be started; the message says why.
+        It cannot be started, or a part of it ended; the message says why.
     """
     began = time.monotonic()
     if not port_is_free(port):
@@ -185,9 +186,11 @@ def _app_environment(
 ) -> dict[str, str]:
     """The app's settings. What the caller set for the app stays, but for where its stores are."""
     kept = {name: value for name, value in before.items() if not name.startswith("Dicom")}
-    limit = before.get("DICOM_MAX_REQUEST_BYTES", str(_DEFAULT_REQUEST_BYTES))
+    limit = before.get("DICOM_MAX_REQUEST_BYTES", "")
+    app_limit = int(limit) if limit.isdigit() else _DEFAULT_REQUEST_BYTES
     return {
-        "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": limit,
+        # above the app's own limit, whose answer says more than the host's
+        "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(app_limit + _MIB),
         **kept,
         "AzureWebJobsStorage": connection,
         "DicomStorage": connection,

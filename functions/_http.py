@@ -19,8 +19,10 @@ import azurefunctions.extensions.http.fastapi  # noqa: F401 — the switch to st
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from shared.config import Limits
 from shared.container import Services, TenantServices, services
-from shared.errors import DicomServiceError, RouteNotFound, UnsupportedApiVersion
+from shared.dicom import uid
+from shared.errors import DicomServiceError, InvalidUid, RouteNotFound, UnsupportedApiVersion
 from shared.index.partitions import Partition
 from shared.ports import JsonObject
 from shared.web.media_types import require_json_acceptable
@@ -28,6 +30,11 @@ from shared.web.problem import problem
 
 _log = logging.getLogger("dicom.http")
 
+_KEYWORDS = {
+    "study": "StudyInstanceUid",
+    "series": "SeriesInstanceUid",
+    "instance": "SopInstanceUid",
+}
 SUPPORTED_VERSIONS = ("1.0-prerelease", "1", "2")
 _EVERY_RESPONSE = {
     "X-Content-Type-Options": "nosniff",
@@ -54,6 +61,10 @@ class Call:
     base_url : str
         Absolute address of the partition's resources, without trailing slash. It repeats the
         version segment and the partition prefix of the request (spec dicomweb.md §2.12).
+    resources_url : str
+        The same under version 2, for addresses that are kept.
+    limits : Limits
+        What one request may ask for.
     """
 
     tenant: TenantServices
@@ -61,6 +72,8 @@ class Call:
     major: int
     partition: Partition
     base_url: str
+    resources_url: str
+    limits: Limits
 
 
 Handler: TypeAlias = Callable[[Request, Call], Awaitable[Response]]
@@ -123,8 +136,17 @@ async def _call(req: Request, handler: Handler, *, creates_partition: bool) -> R
     named = req.path_params.get("partition")
     partition = await tenant.partitions.resolve(named, create=creates_partition)
     prefix = f"/partitions/{partition.name}" if named is not None else ""
-    base_url = f"{app.settings.public_base_url}/{tenant.name}/v{version}{prefix}"
-    return await handler(req, Call(tenant, version, major, partition, base_url))
+    root = f"{app.settings.public_base_url}/{tenant.name}"
+    call = Call(
+        tenant=tenant,
+        version=version,
+        major=major,
+        partition=partition,
+        base_url=f"{root}/v{version}{prefix}",
+        resources_url=f"{root}/v2{prefix}",
+        limits=app.settings.limits,
+    )
+    return await handler(req, call)
 
 
 def _version(req: Request) -> tuple[str, int]:
@@ -177,13 +199,38 @@ def problem_response(error: Exception, correlation_id: str) -> Response:
     )
 
 
+def path_uid(req: Request, name: str) -> str:
+    """A UID of the path in the form by which it is compared.
+
+    Raises
+    ------
+    InvalidUid
+        It breaks the syntax (spec dicomweb.md §2.6).
+    """
+    text = str(req.path_params[name])
+    if not uid.is_valid(text):
+        raise InvalidUid(
+            f"{_KEYWORDS[name]} is not valid: a value of VR UI has at most {uid.MAX_LENGTH} "
+            "characters, digits and dots, and ends in a digit."
+        )
+    return uid.normalised(text)
+
+
+def accept(req: Request) -> str | None:
+    """The header ``Accept``; several lines of it are one list (RFC 9110 5.3)."""
+    return ", ".join(req.headers.getlist("accept")) or None
+
+
 def require_json(req: Request) -> None:
     """Refuse a request whose ``Accept`` excludes ``application/dicom+json`` (spec §2.3)."""
-    require_json_acceptable(req.headers.get("accept"))
+    require_json_acceptable(accept(req))
 
 
 def dicom_json(
-    value: list[JsonObject] | JsonObject, *, status: int = 200, headers: dict[str, str] | None = None
+    value: list[JsonObject] | JsonObject,
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
 ) -> Response:
     """A response in the DICOM JSON model (PS3.18 F)."""
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -57,6 +57,10 @@ class BackOff:
     def reset(self) -> None:
         self._wait_s = min(_SHORTEST_WAIT_S, self._longest_s)
 
+    def shorten(self) -> None:
+        """Look sooner: something has happened that may have sent a message."""
+        self._wait_s = min(self._wait_s, _PULSED_WAIT_S)
+
     def next_s(self) -> float:
         """The next wait in seconds, spread by a fifth so that pollers do not march in step."""
         wait_s = self._wait_s
@@ -111,7 +115,7 @@ class QueueListener:
         wait_s = back_off.next_s()
         began = time.monotonic()
         if await self._invocations.activity.wait(wait_s):
-            back_off.reset()
+            back_off.shorten()
             shortest_s = min(wait_s, _PULSED_WAIT_S)
             await asyncio.sleep(max(0.0, began + shortest_s - time.monotonic()))
 

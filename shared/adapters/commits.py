@@ -6,6 +6,7 @@ limits of Cosmos DB in the local body too makes a commit that Azure would refuse
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 
@@ -109,6 +110,6 @@ def _check_patch(patch: Patch) -> None:
     if not paths:
         raise ValueError("a patch changes nothing")
     ordered = sorted(paths)
-    for first, second in zip(ordered, ordered[1:], strict=False):
+    for first, second in itertools.pairwise(ordered):
         if second[: len(first)] == first:
             raise ValueError("a path of a patch is a prefix of another")

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 _EPOCH_MS = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000)
 _LOW_BITS = 22
+_STEP_BITS = 6
 _VERSION_DIGITS = 19
 
 
@@ -25,9 +26,9 @@ class RandomIds:
     """Identifiers from time and chance.
 
     The lower 22 bits of a version are drawn anew in each millisecond, so two processes that make
-    one version each in the same millisecond collide once in four million times; a collision is
-    caught where the version names a new blob. Within a process each version is greater than the
-    one before, also when the clock is set back.
+    one version each in the same millisecond collide once in four million times. That does no
+    harm: versions name things of one instance or one study only. Within a process each version is
+    greater than the one before, also when the clock is set back.
     """
 
     def __init__(self) -> None:
@@ -41,8 +42,7 @@ class RandomIds:
             if now > self._last:
                 self._last = now | secrets.randbits(_LOW_BITS)
             else:
-                # the same millisecond: go on by a random step, so that processes drift apart
-                self._last += 1 + secrets.randbits(_LOW_BITS // 2)
+                self._last += 1 + secrets.randbits(_STEP_BITS)
             return f"{self._last:0{_VERSION_DIGITS}}"
 
     def unique(self) -> str:

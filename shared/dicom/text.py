@@ -76,13 +76,10 @@ class CharacterSet(NamedTuple):
         Python's name of the codec of the first character set.
     others : tuple of str
         Codecs of the further ones, for text that lacks its escape sequences.
-    ascii_safe : bool
-        Whether bytes below 0x80 without ESC are always ASCII.
     """
 
     codec: str = "ascii"
     others: tuple[str, ...] = ()
-    ascii_safe: bool = True
 
 
 DEFAULT: Final = CharacterSet()
@@ -99,7 +96,7 @@ def character_set(value: bytes) -> CharacterSet:
         return DEFAULT
     first = codecs[0] if codecs[0] is not None else "ascii"
     if first in _WHOLE.values():
-        return CharacterSet(first, (), ascii_safe=True)
+        return CharacterSet(first)
     if first.startswith("iso2022"):
         first = "ascii"  # a two-byte set cannot be the first one: it is reached by its escape
     return CharacterSet(first, tuple(codec for codec in known if codec != first))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from typing import Literal, Self
 import dev
 from devtools.environment import ensure_environment, one_at_a_time
 from devtools.process import ROOT, Guarded, Stop, run
+from tests.support.processes import free_ports
 
 WORKER_ENVIRONMENT = ROOT / ".venv-worker"
 _WORKER_PACKAGES = ("azure-functions-runtime", "httpx>=0.28,<1", "uvicorn>=0.54,<1")
@@ -51,19 +51,12 @@ def worker_python() -> Path:
             ensure_environment(
                 WORKER_ENVIRONMENT,
                 python,
-                ("-r", str(requirements), *_WORKER_PACKAGES),
+                ("-r", requirements.name, *_WORKER_PACKAGES),
                 [requirements],
             )
     except Stop as reason:
         raise NoWorker(str(reason)) from reason
     return WORKER_ENVIRONMENT / "bin" / "python"
-
-
-def free_port() -> int:
-    """A port of loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Server:
@@ -98,7 +91,7 @@ class Server:
         environment: Mapping[str, str] | None = None,
         seed: bool = False,
     ) -> None:
-        self.port = port or free_port()
+        self.port = port or free_ports(1)[0]
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.log = data / "server.log"
         self.pid = 0

@@ -1,1 +1,1 @@
-"""Bodies of the ports on Azure, and on Azurite and the Cosmos emulator. The only importers of the SDKs."""
+"""Bodies of the ports on Azure, Azurite and the Cosmos emulator: all that imports the SDKs."""

@@ -40,8 +40,9 @@ def translated() -> Iterator[None]:
 
 def headers_of(error: HttpResponseError) -> Mapping[str, str]:
     """Headers of the answer that an error stands for; none if there was no answer."""
-    headers: Mapping[str, str] = getattr(error.response, "headers", None) or {}
-    return headers
+    # errors of Cosmos DB carry the headers themselves
+    own: Mapping[str, str] | None = getattr(error, "headers", None)
+    return own or getattr(error.response, "headers", None) or {}
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

@@ -55,8 +55,8 @@ class Transport(AioHttpTransport):  # type: ignore[misc]  # the SDK exports it a
     def _get_request_data(self, request: Any) -> Any:
         # aiohttp warns of larger bodies in one piece: they keep the loop from other work
         data = super()._get_request_data(request)
-        if isinstance(data, bytes) and len(data) > _PIECE:
-            return _pieces(data)
+        if isinstance(data, str | bytes) and len(data) > _PIECE:
+            return _pieces(data.encode() if isinstance(data, str) else data)
         return data
 
 

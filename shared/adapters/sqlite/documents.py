@@ -17,6 +17,7 @@ from shared.adapters.commits import check_commit
 from shared.adapters.sqlite.files import open_reader
 from shared.adapters.sqlite.layout import TABLES, SqlValue, Table, sql_text
 from shared.adapters.sqlite.sql import page_statement, plain_json_path
+from shared.adapters.sqlite.statements import statements
 from shared.adapters.sqlite.writer import Writer
 from shared.errors import Unavailable
 from shared.ports import Document, JsonObject, Operation
@@ -61,7 +62,9 @@ class SqliteDocuments:
     ) -> list[JsonObject]:
         """One page of documents. See ``Documents.query``."""
         table = TABLES[container]
-        sql, parameters = page_statement(table, where, order, limit, after, skip, partition)
+        sql, parameters = page_statement(
+            table, where, order=order, limit=limit, after=after, skip=skip, partition=partition
+        )
         return await self._readers.run(
             lambda connection: _page(connection, table, sql, parameters, members)
         )
@@ -119,8 +122,7 @@ class _Readers:
 
 
 def _get(connection: sqlite3.Connection, table: Table, key: tuple[str, str]) -> Document | None:
-    sql = f'SELECT "etag", "body" FROM {table.name} WHERE "pk" = ? AND "id" = ?'
-    row = connection.execute(sql, key).fetchone()
+    row = connection.execute(statements(table).read, key).fetchone()
     return None if row is None else Document(json.loads(row[1]), row[0])
 
 
@@ -144,18 +146,16 @@ def _page(
 def _bodies(
     connection: sqlite3.Connection, table: Table, rows: list[int], members: Sequence[str] | None
 ) -> dict[int, JsonObject]:
-    paths = None if members is None else [plain_json_path((name,)) for name in members]
-    source = f'FROM {table.name} WHERE "row" IN (SELECT value FROM json_each(?))'
+    wanted = json.dumps(rows)
+    paths = [plain_json_path((name,)) for name in members or ()]
     if members is None or not paths or None in paths:
-        found = connection.execute(f'SELECT "row", "body" {source}', (json.dumps(rows),))
+        found = connection.execute(statements(table).read_many, (wanted,))
         return {row: _only(json.loads(body), members) for row, body in found}
     # more than one path: SQLite answers with a JSON array, texts just as they are in the body
-    marks = ", ".join("?" * len(members))
-    kinds = ", ".join('json_type("body", ?)' for _ in members)
-    found = connection.execute(
-        f'SELECT "row", json_extract("body", \'$.id\', {marks}), {kinds} {source}',
-        (*paths, *paths, json.dumps(rows)),
-    )
+    extracted = f"json_extract(\"body\", '$.id', {', '.join('?' * len(paths))})"
+    kinds = ", ".join('json_type("body", ?)' for _ in paths)
+    sql = statements(table).read_members.format(members=f"{extracted}, {kinds}")
+    found = connection.execute(sql, (*paths, *paths, wanted))
     return {row: _present(members, json.loads(values)[1:], kinds) for row, values, *kinds in found}
 
 

@@ -8,19 +8,14 @@ import sqlite3
 
 from shared.adapters.sqlite.layout import (
     TABLES,
-    SqlValue,
     Table,
     create_table,
-    encode_body,
     fingerprint,
     quoted,
-    sql_value,
     statistics,
-    value_at,
-    value_columns,
 )
 from shared.adapters.sqlite.sql import has_member, matches, scalar_at
-from shared.ports import JsonObject
+from shared.adapters.sqlite.statements import document_row, select_all, statements
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +99,7 @@ def _renew(connection: sqlite3.Connection, table: Table) -> None:
     found = connection.execute(
         "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)
     ).fetchone()
-    old = quoted(f"{name} old")
+    old = f"{name} old"
     if found:
         logger.info("sqlite table is rebuilt", extra={"table": name})
         indexes = connection.execute(
@@ -112,50 +107,11 @@ def _renew(connection: sqlite3.Connection, table: Table) -> None:
         ).fetchall()
         for (index,) in indexes:
             connection.execute(f"DROP INDEX {quoted(index)}")
-        connection.execute(f"ALTER TABLE {table.name} RENAME TO {old}")
+        connection.execute(f"ALTER TABLE {table.name} RENAME TO {quoted(old)}")
     for statement in create_table(table):
         connection.execute(statement)
     if found:
-        rows = connection.execute(f'SELECT "pk", "etag", "body" FROM {old}')
-        insert = insert_statement(table)
-        for pk, etag, body in rows:
+        insert = statements(table).insert
+        for pk, etag, body in connection.execute(select_all(old)):
             connection.execute(insert, document_row(table, pk, etag, json.loads(body)))
-        connection.execute(f"DROP TABLE {old}")
-
-
-# Rows -------------------------------------------------------------------------------------
-
-
-def _written(table: Table) -> list[str]:
-    columns = ['"pk"', '"id"', '"etag"', '"odd"', *(name for _, name in value_columns(table))]
-    return [*columns, *(['"terms"'] if table.has_terms else []), '"body"']
-
-
-def insert_statement(table: Table) -> str:
-    """Statement that inserts a ``document_row``."""
-    columns = _written(table)
-    marks = ", ".join("?" * len(columns))
-    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})"
-
-
-def update_assignments(table: Table) -> str:
-    """``SET`` part for the columns of a ``document_row`` behind ``pk`` and ``id``."""
-    return ", ".join(f"{column} = ?" for column in _written(table)[2:])
-
-
-def upsert_clause(table: Table) -> str:
-    """``ON CONFLICT`` part that writes over the row that is there."""
-    assignments = ", ".join(f"{column} = excluded.{column}" for column in _written(table)[2:])
-    return f'ON CONFLICT ("pk", "id") DO UPDATE SET {assignments}'
-
-
-def document_row(table: Table, pk: str, etag: str, body: JsonObject) -> list[SqlValue]:
-    """The columns of a document."""
-    text, odd = encode_body(body)
-    row: list[SqlValue] = [pk, sql_value(body["id"]), etag, int(odd)]
-    row += [sql_value(value_at(body, path)) for path, _ in value_columns(table)]
-    if table.has_terms:
-        terms = body.get("q")
-        row.append(None if terms is None else encode_body(terms)[0])
-    row.append(text)
-    return row
+        connection.execute(f"DROP TABLE {quoted(old)}")

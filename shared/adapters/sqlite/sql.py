@@ -183,7 +183,8 @@ def _like(statement: Statement, where: Like) -> str:
         return f"({start} AND {exact})"
     glob = statement.parameter(pattern.replace("[", "[[]"))
     # GLOB ends a text at NUL
-    return f"({start} AND CASE instr({value}, char(0)) WHEN 0 THEN {value} GLOB {glob} ELSE {exact} END)"
+    whole = f"CASE instr({value}, char(0)) WHEN 0 THEN {value} GLOB {glob} ELSE {exact} END"
+    return f"({start} AND {whole})"
 
 
 def _contains(statement: Statement, where: Contains) -> str:
@@ -238,11 +239,12 @@ _COMPILERS: dict[type, Callable[[Statement, Any], str]] = {
 def page_statement(
     table: Table,
     where: Where,
-    order: Sequence[Order],
+    *,
+    order: Sequence[Order] = (),
     limit: int,
-    after: Sequence[Scalar] | None,
-    skip: int,
-    partition: str | None,
+    after: Sequence[Scalar] | None = None,
+    skip: int = 0,
+    partition: str | None = None,
 ) -> tuple[str, dict[str, SqlValue]]:
     """A statement that gives the ``row`` of each document of one page, in order."""
     statement = Statement(table, present_paths(where))
@@ -281,7 +283,7 @@ def _behind(statement: Statement, order: Sequence[Order], after: Sequence[Scalar
     for key, last in reversed(list(zip(order, after, strict=True))):
         value, bound = statement.value(key.path), statement.parameter(sql_scalar(last))
         further = f"{value} {'<' if key.descending else '>'} {bound}"
-        if not key.path in statement.present:
+        if key.path not in statement.present:
             further = f"{further} OR {value} IS NULL"
         condition = f"({further} OR ({value} = {bound} AND {condition}))"
     return condition

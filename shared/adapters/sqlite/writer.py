@@ -17,14 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shared.adapters.commits import check_size, own_members
-from shared.adapters.sqlite.files import (
-    document_row,
-    insert_statement,
-    open_writer,
-    update_assignments,
-    upsert_clause,
-)
+from shared.adapters.sqlite.files import open_writer
 from shared.adapters.sqlite.layout import SqlValue, Table, sql_scalar, sql_text, sql_value, value_at
+from shared.adapters.sqlite.statements import IF_ETAG, document_row, statements
 from shared.errors import DicomServiceError, OperationRefused, Refusal, Unavailable
 from shared.ports import Create, Delete, JsonObject, Operation, Patch, Replace, Upsert
 from shared.where import Path
@@ -188,9 +183,9 @@ def _apply(
     if isinstance(operation, Replace):
         _replace(connection, table, row, operation.etag)
     elif isinstance(operation, Upsert):
-        connection.execute(f"{insert_statement(table)} {upsert_clause(table)}", row)
+        connection.execute(statements(table).upsert, row)
     elif isinstance(operation, Create):
-        created = connection.execute(f"{insert_statement(table)} ON CONFLICT DO NOTHING", row)
+        created = connection.execute(statements(table).insert_if_absent, row)
         if created.rowcount == 0:
             raise _Refused(Refusal.EXISTS)
     return _bytes(row)
@@ -208,38 +203,41 @@ def _new_etag() -> str:
 def _replace(
     connection: sqlite3.Connection, table: Table, row: list[SqlValue], etag: str | None
 ) -> None:
-    sql = f'UPDATE {table.name} SET {update_assignments(table)} WHERE "pk" = ? AND "id" = ?'
-    parameters = [*row[2:], *row[:2]]
-    if etag is not None:
-        sql += ' AND "etag" = ?'
-        parameters.append(sql_text(etag))
-    if connection.execute(sql, parameters).rowcount == 0:
-        raise _why_not(connection, table, row[:2])
+    sql = statements(table).replace
+    _change(connection, table, sql, row[:2], etag=etag, values=row[2:])
 
 
 def _delete(connection: sqlite3.Connection, table: Table, partition: str, delete: Delete) -> int:
-    sql = f'DELETE FROM {table.name} WHERE "pk" = ? AND "id" = ?'
     key: list[SqlValue] = [partition, sql_text(delete.id)]
-    etag = [] if delete.etag is None else [sql_text(delete.etag)]
-    if delete.etag is not None:
-        sql += ' AND "etag" = ?'
-    if connection.execute(sql, [*key, *etag]).rowcount == 0:
-        raise _why_not(connection, table, key)
+    _change(connection, table, statements(table).delete, key, etag=delete.etag)
     return 0
 
 
-def _why_not(connection: sqlite3.Connection, table: Table, key: list[SqlValue]) -> _Refused:
-    sql = f'SELECT 1 FROM {table.name} WHERE "pk" = ? AND "id" = ?'
-    is_there = connection.execute(sql, key).fetchone() is not None
-    return _Refused(Refusal.CHANGED if is_there else Refusal.MISSING)
+def _change(
+    connection: sqlite3.Connection,
+    table: Table,
+    sql: str,
+    key: list[SqlValue],
+    *,
+    etag: str | None,
+    values: Sequence[SqlValue] = (),
+) -> None:
+    """Change the document of a key, which must be there and have that ETag."""
+    parameters = [*values, *key]
+    if etag is not None:
+        sql += IF_ETAG
+        parameters.append(sql_text(etag))
+    if connection.execute(sql, parameters).rowcount == 0:
+        is_there = connection.execute(statements(table).find, key).fetchone() is not None
+        raise _Refused(Refusal.CHANGED if is_there else Refusal.MISSING)
 
 
 def _patch(connection: sqlite3.Connection, table: Table, partition: str, patch: Patch) -> int:
-    sql = f'SELECT "body" FROM {table.name} WHERE "pk" = ? AND "id" = ?'
-    found = connection.execute(sql, (partition, sql_text(patch.id))).fetchone()
+    key = (partition, sql_text(patch.id))
+    found = connection.execute(statements(table).read, key).fetchone()
     if found is None:
         raise _Refused(Refusal.MISSING)
-    body: JsonObject = json.loads(found[0])
+    body: JsonObject = json.loads(found[1])
     for path, wanted in patch.when.items():
         if sql_value(value_at(body, path)) != sql_scalar(wanted):
             raise _Refused(Refusal.CHANGED)

@@ -1,0 +1,82 @@
+"""Store (PS3.18 10.5): POST of one instance, or of many in a multipart body."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import azure.functions as func
+from starlette.requests import Request
+from starlette.responses import Response
+
+from functions._http import Call, dicom_json, dicomweb, path_uid, require_json
+from shared.errors import PayloadTooLarge
+from shared.store.intake import Destination
+from shared.store.response import store_response, store_status
+from shared.web.media_types import MultipartBody, StoreBody, require_dicom_part, store_body
+from shared.web.multipart import parts
+
+bp = func.Blueprint()
+
+
+@dicomweb(bp, "store", "studies", "POST", creates_partition=True)
+async def store(req: Request, call: Call) -> Response:
+    """Store instances of any studies."""
+    return await _store(req, call, None)
+
+
+@dicomweb(bp, "store_in_study", "studies/{study}", "POST", creates_partition=True)
+async def store_in_study(req: Request, call: Call) -> Response:
+    """Store instances of one study."""
+    return await _store(req, call, path_uid(req, "study"))
+
+
+async def _store(req: Request, call: Call, study: str | None) -> Response:
+    require_json(req)
+    body = store_body(req.headers.get("content-type"))
+    destination = Destination(call.partition.name, study, call.major, call.resources_url)
+    result = await call.tenant.store.store(_contents(req, call, body), destination)
+    status = store_status(result, call.major)
+    if status == 204:
+        return Response(status_code=204)
+    headers = {}
+    if result.several_values:
+        host = req.url.hostname or "-"
+        headers["Warning"] = (
+            f'299 {host}: "Of a searchable attribute with several values the first is indexed."'
+        )
+    answer = store_response(result, major=call.major, base_url=call.base_url, study=study)
+    return dicom_json(answer, status=status, headers=headers)
+
+
+async def _contents(
+    req: Request, call: Call, body: StoreBody
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    stream = _limited(req, call.limits.request_bytes)
+    if not isinstance(body, MultipartBody):
+        yield stream
+        return
+    index = 0
+    async for part in parts(stream, body.boundary, max_parts=call.limits.parts):
+        require_dicom_part(part.headers.get("content-type"), body, index)
+        index += 1
+        yield part.content
+
+
+async def _limited(req: Request, most: int) -> AsyncIterator[bytes]:
+    """The body as it arrives, up to the limit.
+
+    Raises
+    ------
+    PayloadTooLarge
+        There is more.
+    """
+    declared = req.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > most:
+        raise PayloadTooLarge(f"A request may have at most {most} bytes.")
+    size = 0
+    async for piece in req.stream():
+        size += len(piece)
+        if size > most:
+            raise PayloadTooLarge(f"A request may have at most {most} bytes.")
+        if piece:
+            yield piece

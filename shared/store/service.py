@@ -1,0 +1,224 @@
+"""Store: take in the instances of one request and commit them (PS3.18 10.5, architecture §6).
+
+Bytes first: each instance streams into its own blob. Only when the whole request has been read,
+and was well-formed, do the instances enter the index, study by study in atomic batches. Whatever
+goes wrong before, the blobs are removed; if the process dies, the blob-triggered function finds
+them (``shared.store.complete``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import TypeVar
+
+from shared.config import Limits
+from shared.errors import InstanceRefused, ServiceTrouble, Throttled
+from shared.index.commit import Committer, Outcome
+from shared.index.shapes import InstanceKey
+from shared.ports import Blobs, Ids
+from shared.store.intake import Destination, Intake, Received, RefusedByRules
+from shared.store.models import (
+    ALREADY_STORED,
+    PROCESSING_FAILURE,
+    Refused,
+    Stored,
+    StoreResult,
+)
+from shared.store.segments import place
+
+_log = logging.getLogger("dicom.store")
+
+_WRITES_AT_ONCE = 3
+_T = TypeVar("_T")
+_Outcome = Outcome | Exception
+
+
+class StoreService:
+    """The store transaction of one tenant."""
+
+    def __init__(self, blobs: Blobs, committer: Committer, ids: Ids, limits: Limits) -> None:
+        self._blobs = blobs
+        self._committer = committer
+        self._ids = ids
+        self._limits = limits
+
+    async def store(
+        self, contents: AsyncIterator[AsyncIterator[bytes]], destination: Destination
+    ) -> StoreResult:
+        """Store the instances of a request.
+
+        Parameters
+        ----------
+        contents : AsyncIterator[AsyncIterator[bytes]]
+            The instances in order, each as the pieces of its file. Each is read before the next
+            is asked for. What it raises refuses the whole request, and nothing of it stays.
+        destination : Destination
+            Where they go.
+
+        Returns
+        -------
+        StoreResult
+            One row an instance. A stored row is safe and found by search.
+
+        Raises
+        ------
+        PayloadTooLarge
+            An instance is larger than one may be.
+        Throttled, Unavailable
+            Every instance failed because a store does not take it.
+        """
+        request = _Request(self, destination)
+        try:
+            async for content in contents:
+                await request.take(content)
+            await request.written()
+        except BaseException:
+            await _regardless_of_cancellation(request.undo())
+            raise
+        return await _regardless_of_cancellation(request.commit())
+
+    def intake(self, content: AsyncIterator[bytes], destination: Destination) -> Intake:
+        """An intake for one instance."""
+        return Intake(content, destination, blobs=self._blobs, ids=self._ids, limits=self._limits)
+
+    async def remove(self, keys: Sequence[str]) -> None:
+        """Remove blobs that nothing names. What cannot be removed now is found by its event."""
+        for outcome in await asyncio.gather(
+            *(self._blobs.delete(key) for key in keys), return_exceptions=True
+        ):
+            if isinstance(outcome, BaseException):
+                _log.warning("a blob could not be removed", extra={"cause": type(outcome).__name__})
+
+    async def commit(self, received: Sequence[Received], resources_url: str) -> list[_Outcome]:
+        """Bring received instances into the index; remove the files of those that lose."""
+        try:
+            news, segments = await place(received, resources_url, blobs=self._blobs, ids=self._ids)
+        except ServiceTrouble as trouble:
+            await self.remove([one.blob for one in received])
+            return [trouble] * len(received)
+        outcomes = await self._committer.add(news)
+        lost = [
+            one.blob
+            for one, outcome in zip(received, outcomes, strict=True)
+            if outcome is Outcome.ALREADY_STORED or isinstance(outcome, Throttled)
+        ]
+        if len(lost) == len(received):
+            lost += segments
+        await self.remove(lost)
+        return outcomes
+
+
+class _Request:
+    """The instances of one request: their rows, and the writes that are under way."""
+
+    def __init__(self, service: StoreService, destination: Destination) -> None:
+        self._service = service
+        self._destination = destination
+        self._rows: list[Stored | Refused | Received | ServiceTrouble] = []
+        self._seen: set[InstanceKey] = set()
+        self._begun: list[str] = []
+        self._writes: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(_WRITES_AT_ONCE)
+
+    async def take(self, content: AsyncIterator[bytes]) -> None:
+        """Read one instance and begin to write it."""
+        row = len(self._rows)
+        self._rows.append(Refused(PROCESSING_FAILURE))
+        intake = self._service.intake(content, self._destination)
+        try:
+            write = await intake.receive()
+        except RefusedByRules as refused:
+            self._rows[row] = refused.row
+        except InstanceRefused as refused:
+            _log.info("instance refused", extra={"reason": refused.reason, "cause": str(refused)})
+            self._rows[row] = Refused(refused.reason)
+        except ServiceTrouble as trouble:
+            self._rows[row] = trouble
+        else:
+            await self._slots.acquire()
+            task = asyncio.create_task(self._write(row, intake, write))
+            self._writes.add(task)
+            task.add_done_callback(lambda _: self._slots.release())
+            task.add_done_callback(self._writes.discard)
+        finally:
+            if intake.key is not None:
+                self._begun.append(intake.key.blob(intake.version))
+
+    async def _write(
+        self, row: int, intake: Intake, write: Callable[[], Awaitable[Received]]
+    ) -> None:
+        try:
+            received = await write()
+        except ServiceTrouble as trouble:
+            self._rows[row] = trouble
+        else:
+            self._rows[row] = received
+        finally:
+            if intake.key is not None:
+                self._begun.append(intake.key.blob(intake.version))
+
+    async def written(self) -> None:
+        """Wait until every file is written."""
+        await asyncio.gather(*self._writes)
+
+    async def undo(self) -> None:
+        """Remove what was written: the request is refused as a whole."""
+        await asyncio.gather(*self._writes, return_exceptions=True)
+        await self._service.remove(sorted(set(self._begun)))
+
+    async def commit(self) -> StoreResult:
+        """Commit what was received, and tell what became of each instance."""
+        received: dict[int, Received] = {}
+        doubles: list[str] = []
+        for index, row in enumerate(self._rows):
+            if not isinstance(row, Received):
+                continue
+            if row.key in self._seen:
+                doubles.append(row.blob)
+                self._rows[index] = Refused(ALREADY_STORED, row.facts.identifiers)
+            else:
+                self._seen.add(row.key)
+                received[index] = row
+        await self._service.remove(doubles)
+        several_values = any(one.verdict.several_values for one in received.values())
+        outcomes = await self._service.commit(
+            list(received.values()), self._destination.resources_url
+        )
+        for (index, one), outcome in zip(received.items(), outcomes, strict=True):
+            self._rows[index] = _row(one, outcome)
+        return StoreResult(self._final_rows(), several_values)
+
+    def _final_rows(self) -> list[Stored | Refused]:
+        troubles = [row for row in self._rows if isinstance(row, ServiceTrouble)]
+        if troubles and len(troubles) == len(self._rows):
+            raise troubles[0]
+        return [
+            row if isinstance(row, Stored | Refused) else Refused(PROCESSING_FAILURE)
+            for row in self._rows
+        ]
+
+
+def _row(one: Received, outcome: _Outcome) -> Stored | Refused | ServiceTrouble:
+    identifiers = one.facts.identifiers
+    if outcome is Outcome.STORED:
+        return Stored(one.key, identifiers, one.warning, one.verdict.warnings)
+    if outcome is Outcome.ALREADY_STORED:
+        return Refused(ALREADY_STORED, identifiers)
+    if isinstance(outcome, ServiceTrouble):
+        return outcome
+    _log.error("an instance could not be committed", exc_info=outcome)
+    return Refused(PROCESSING_FAILURE, identifiers)
+
+
+async def _regardless_of_cancellation(work: Coroutine[object, object, _T]) -> _T:
+    """Finish ``work`` even if the client leaves and the request is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):
+            await task
+        raise

@@ -1,0 +1,46 @@
+"""Services that the tests run against: one of each a session, on free ports of this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from shared.config import CosmosConnection
+from tests.support.azurite import azurite_running
+from tests.support.cosmos_server import KEY, cosmos_server_running
+from tests.support.processes import ProgramMissing
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Connection string of an Azurite that keeps everything in memory."""
+    try:
+        with azurite_running(tmp_path_factory.mktemp("azurite")) as connection_string:
+            yield connection_string
+    except ProgramMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def cosmos_connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CosmosConnection]:
+    """A Cosmos account: that of ``COSMOS_ENDPOINT`` and ``COSMOS_KEY``, else the npm emulator.
+
+    Without a key the account is signed in to with the default credential.
+    """
+    endpoint = os.environ.get("COSMOS_ENDPOINT")
+    if endpoint:
+        yield CosmosConnection(endpoint, key=os.environ.get("COSMOS_KEY") or None)
+        return
+    try:
+        with cosmos_server_running(tmp_path_factory.mktemp("cosmos")) as own:
+            yield CosmosConnection(own, key=KEY)
+    except ProgramMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def cosmos_endpoint(cosmos_connection: CosmosConnection) -> str:
+    """Endpoint of ``cosmos_connection``."""
+    return cosmos_connection.endpoint

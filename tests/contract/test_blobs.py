@@ -1,0 +1,428 @@
+"""The ``Blobs`` port on Azurite."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import os
+import tracemalloc
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.adapters.azure import clients
+from shared.adapters.azure.blobs import AzureBlobs, ensure_container
+from shared.adapters.azure.clients import PIECE, blob_service
+from shared.adapters.azure.transport import Transport
+from shared.config import StorageConnection
+from shared.errors import AlreadyStored, BlobNotFound, RangeNotSatisfiable, Throttled, Unavailable
+from shared.ports import ByteSpan
+
+KEY = "instances/Microsoft.Default/1.2/1.2.3/1.2.3.4/0000000000000000001.dcm"
+BIG = os.urandom(2 * PIECE + 12_345)
+
+
+@pytest.fixture
+async def blobs(blob_client: Any, fresh_name: str) -> AzureBlobs:
+    await ensure_container(blob_client, fresh_name)
+    return AzureBlobs(blob_client, fresh_name)
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts the HTTP requests by method."""
+    counted: Counter[str] = Counter()
+    send = Transport.send
+
+    async def counting(self: Transport, request: Any, **options: Any) -> Any:
+        counted[request.method] += 1
+        return await send(self, request, **options)
+
+    monkeypatch.setattr(Transport, "send", counting)
+    return counted
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that are made from here on retry at once."""
+    for name in ("initial_backoff", "increment_base", "random_jitter_range"):
+        monkeypatch.setitem(clients._RETRY, name, 0)
+
+
+async def _in_pieces(content: bytes, size: int) -> AsyncIterator[bytes]:
+    for offset in range(0, len(content), size):
+        yield content[offset : offset + size]
+
+
+async def _put(blobs: AzureBlobs, key: str, content: bytes, size: int = 64 * 1024) -> None:
+    stored = await blobs.put(key, _in_pieces(content, size))
+    assert (stored.size, stored.sha256) == (len(content), hashlib.sha256(content).digest())
+
+
+async def _read(blobs: AzureBlobs, key: str, span: ByteSpan | None = None) -> bytes:
+    return b"".join([piece async for piece in await blobs.read(key, span)])
+
+
+async def _drain(reading: AsyncIterator[bytes]) -> None:
+    async for _ in reading:
+        await asyncio.sleep(0)
+
+
+async def _list(blobs: AzureBlobs, prefix: str) -> list[str]:
+    return [info.key async for info in blobs.list(prefix)]
+
+
+# Write ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "chunk"),
+    [
+        (0, 1),
+        (1, 1),
+        (70_000, 7),
+        (PIECE - 1, 100_000),
+        (PIECE, PIECE),
+        (PIECE, 65_536),
+        (PIECE + 1, PIECE + 1),
+        (PIECE + 1, 65_536),
+        (2 * PIECE, 1_000_003),
+        (len(BIG), len(BIG)),
+        (len(BIG), 65_536),
+    ],
+)
+async def test_what_is_put_is_read_back(blobs, size, chunk):
+    await _put(blobs, KEY, BIG[:size], chunk)
+    assert await _read(blobs, KEY) == BIG[:size]
+
+
+async def test_empty_chunks_do_no_harm(blobs):
+    async def chunks() -> AsyncIterator[bytes]:
+        for piece in (b"", b"a", b"", BIG[:PIECE], b"", b"z", b""):
+            yield piece
+
+    await blobs.put(KEY, chunks())
+    assert await _read(blobs, KEY) == b"a" + BIG[:PIECE] + b"z"
+
+
+async def test_small_blob_is_one_request_each_way(blobs, requests):
+    await _put(blobs, KEY, BIG[:PIECE])
+    assert requests == {"PUT": 1}
+    await _read(blobs, KEY)
+    assert requests == {"PUT": 1, "GET": 1}
+    await _read(blobs, KEY, ByteSpan(5, 100))
+    assert requests["GET"] == 2
+
+
+async def test_big_blob_is_one_request_a_block_and_one_for_the_list(blobs, requests):
+    await _put(blobs, KEY, BIG)
+    assert requests == {"PUT": 4}
+    await _read(blobs, KEY)
+    assert requests["GET"] == 3
+
+
+@pytest.mark.parametrize("size", [0, 100, PIECE + 100])
+async def test_existing_key_is_not_written_again(blobs, size):
+    await _put(blobs, KEY, b"first")
+    with pytest.raises(AlreadyStored):
+        await blobs.put(KEY, _in_pieces(BIG[:size], 65_536))
+    assert await _read(blobs, KEY) == b"first"
+
+
+async def test_of_writers_at_once_one_wins_with_its_own_content(blobs):
+    contents = [bytes([number]) * (PIECE + 1_000) for number in range(4)]
+    outcomes = await asyncio.gather(
+        *(blobs.put(KEY, _in_pieces(content, 500_000)) for content in contents),
+        return_exceptions=True,
+    )
+    (winner,) = [n for n, outcome in enumerate(outcomes) if not isinstance(outcome, Exception)]
+    assert sum(isinstance(outcome, AlreadyStored) for outcome in outcomes) == 3
+    assert await _read(blobs, KEY) == contents[winner]
+
+
+@pytest.mark.parametrize("good", [0, 1_000, PIECE + 1_000, 3 * PIECE])
+async def test_what_the_iterator_raises_passes_through_and_nothing_appears(blobs, good):
+    class Broken(Exception):
+        pass
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for offset in range(0, good, 500_000):
+            yield bytes(min(500_000, good - offset))
+        raise Broken
+
+    with pytest.raises(Broken):
+        await blobs.put(KEY, chunks())
+    assert await blobs.info(KEY) is None
+    assert await _list(blobs, "") == []
+    await _put(blobs, KEY, b"later")
+    assert await _read(blobs, KEY) == b"later"
+
+
+async def test_cancelled_put_leaves_nothing(blobs):
+    started = asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield bytes(PIECE + 1)
+        started.set()
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(blobs.put(KEY, chunks()))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await blobs.info(KEY) is None
+
+
+async def test_put_reads_no_further_than_two_blocks_ahead(blobs, monkeypatch):
+    arrived = 0
+    sent = 0
+    furthest = 0
+    send = Transport.send
+
+    async def slow(self: Transport, request: Any, **options: Any) -> Any:
+        nonlocal sent
+        await asyncio.sleep(0.05)
+        answer = await send(self, request, **options)
+        sent += int(request.headers.get("Content-Length", 0))
+        return answer
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal arrived, furthest
+        for offset in range(0, 6 * PIECE, 65_536):
+            arrived = offset + 65_536
+            furthest = max(furthest, arrived - sent)
+            yield bytes(65_536)
+
+    monkeypatch.setattr(Transport, "send", slow)
+    await blobs.put(KEY, chunks())
+    assert furthest <= 2 * PIECE + 65_536
+
+
+async def test_memory_of_a_transfer_does_not_grow_with_its_size(blobs):
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(8 * 64):
+            yield os.urandom(65_536)
+
+    gc.collect()
+    tracemalloc.start()
+    try:
+        await blobs.put(KEY, chunks())
+        written = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        await _drain(await blobs.read(KEY))
+        read = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert written < 4 * PIECE
+    assert read < 6 * PIECE  # the SDK joins the parts of an answer: a second copy of one piece
+
+
+async def test_lost_answer_of_a_write_is_no_conflict(
+    no_waiting, storage, blobs, fresh_name, monkeypatch
+):
+    from azure.core.exceptions import ServiceResponseError
+
+    patient = blobs
+    blobs = AzureBlobs(blob_service(storage), fresh_name)
+    send = Transport.send
+    lost: list[str] = []
+
+    async def lossy(self: Transport, request: Any, **options: Any) -> Any:
+        answer = await send(self, request, **options)
+        if request.method == "PUT" and request.url not in lost:
+            lost.append(request.url)
+            raise ServiceResponseError("lost")
+        return answer
+
+    monkeypatch.setattr(Transport, "send", lossy)
+    for key, content in (("small", b"x"), ("big", BIG)):
+        await _put(blobs, key, content)
+        assert await _read(blobs, key) == content
+    assert len(lost) == 1 + 3 + 1
+    await blobs.close()
+    assert await _read(patient, "big") == BIG
+
+
+# Read -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("offset", "length"),
+    [
+        (0, 1),
+        (5, 10),
+        (0, PIECE),
+        (1, PIECE),
+        (PIECE - 1, 2),
+        (PIECE, PIECE + 1),
+        (100, len(BIG) - 100),
+        (len(BIG) - 1, 1),
+        (len(BIG) - 1, 10 * PIECE),
+        (3, 10 * PIECE),
+    ],
+)
+async def test_span(blobs, offset, length):
+    await _put(blobs, KEY, BIG, PIECE)
+    assert await _read(blobs, KEY, ByteSpan(offset, length)) == BIG[offset : offset + length]
+
+
+@pytest.mark.parametrize("size", [0, 10])
+async def test_span_that_begins_past_the_end(blobs, size):
+    await _put(blobs, KEY, BIG[:size])
+    for offset in (size, size + 1, 10 * PIECE):
+        with pytest.raises(RangeNotSatisfiable) as caught:
+            await blobs.read(KEY, ByteSpan(offset, 5))
+        assert caught.value.size == size
+
+
+async def test_pieces_are_at_most_four_mebibytes(blobs):
+    await _put(blobs, KEY, BIG, PIECE)
+    sizes = [len(piece) async for piece in await blobs.read(KEY)]
+    assert max(sizes) <= PIECE
+    assert sum(sizes) == len(BIG)
+
+
+async def test_absent_blob_is_known_before_the_first_byte(blobs):
+    for span in (None, ByteSpan(5, 5)):
+        with pytest.raises(BlobNotFound):
+            await blobs.read("absent", span)
+
+
+async def test_reading_that_is_given_up_cancels_the_prefetch(blobs, requests):
+    await _put(blobs, KEY, BIG, PIECE)
+    reading = await blobs.read(KEY)
+    assert len(await anext(reading)) == PIECE
+    await reading.aclose()
+    before = requests["GET"]
+    assert before <= 2
+    await asyncio.sleep(0.05)
+    assert requests["GET"] == before
+    never_begun = await blobs.read(KEY)
+    await never_begun.aclose()
+
+
+async def test_next_piece_is_fetched_while_one_is_read(blobs, requests):
+    await _put(blobs, KEY, BIG, PIECE)
+    reading = await blobs.read(KEY)
+    await anext(reading)
+    async with asyncio.timeout(5):
+        while requests["GET"] < 2:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    assert requests["GET"] == 2
+    assert b"".join([piece async for piece in reading]) == BIG[PIECE:]
+
+
+async def test_blob_that_vanishes_under_a_reader_is_an_error(blobs):
+    await _put(blobs, KEY, BIG, PIECE)
+    reading = await blobs.read(KEY)
+    await blobs.delete(KEY)
+    with pytest.raises(BlobNotFound):
+        await _drain(reading)
+
+
+async def test_blob_that_is_another_now_is_not_mixed_in(blobs):
+    await _put(blobs, KEY, BIG, PIECE)
+    reading = await blobs.read(KEY)
+    await blobs.delete(KEY)
+    await _put(blobs, KEY, bytes(len(BIG)), PIECE)
+    with pytest.raises(BlobNotFound):
+        await _drain(reading)
+
+
+# The rest ---------------------------------------------------------------------------------
+
+
+async def test_info(blobs):
+    before = datetime.now(UTC) - timedelta(seconds=5)
+    await _put(blobs, KEY, b"12345")
+    info = await blobs.info(KEY)
+    assert (info.key, info.size) == (KEY, 5)
+    assert before <= info.created <= datetime.now(UTC) + timedelta(seconds=5)
+    assert await blobs.info("absent") is None
+
+
+async def test_delete_twice_is_no_error(blobs):
+    await _put(blobs, KEY, b"x")
+    assert await blobs.delete(KEY) is True
+    assert await blobs.delete(KEY) is False
+    assert await blobs.info(KEY) is None
+
+
+async def test_list_is_by_prefix_and_in_order(blobs):
+    for key in ("b/2", "a/1", "b/10", "c", "b", "b/ü"):
+        await _put(blobs, key, b"x")
+    assert await _list(blobs, "b") == ["b", "b/10", "b/2", "b/ü"]
+    assert await _list(blobs, "b/") == ["b/10", "b/2", "b/ü"]
+    assert await _list(blobs, "z") == []
+    (info,) = [info async for info in blobs.list("c")]
+    assert info == await blobs.info("c")
+
+
+@pytest.mark.parametrize("key", ["a b", "ü/😀", "a%2Fb", "a+b?c&d#e", "(1)'\"~"])
+async def test_key_may_have_any_character(blobs, key):
+    await _put(blobs, key, b"x")
+    assert await _read(blobs, key) == b"x"
+    assert await _list(blobs, key) == [key]
+    assert await blobs.delete(key)
+
+
+async def test_container_is_made_once(blob_client, fresh_name):
+    await ensure_container(blob_client, fresh_name)
+    await ensure_container(blob_client, fresh_name)
+
+
+# Trouble ----------------------------------------------------------------------------------
+
+
+async def _answering(status: int, headers: str = "") -> tuple[asyncio.Server, StorageConnection]:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65_536)
+        head = f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n{headers}\r\n"
+        writer.write(head.encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    return server, StorageConnection(
+        connection_string="DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==;"
+        f"BlobEndpoint=http://127.0.0.1:{port}/a;"
+    )
+
+
+CALLS: dict[str, Callable[[AzureBlobs], Any]] = {
+    "put": lambda blobs: blobs.put("k", _in_pieces(b"x", 1)),
+    "put of a big one": lambda blobs: blobs.put("k", _in_pieces(BIG, PIECE)),
+    "read": lambda blobs: blobs.read("k"),
+    "info": lambda blobs: blobs.info("k"),
+    "delete": lambda blobs: blobs.delete("k"),
+    "list": lambda blobs: _list(blobs, ""),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("status", "headers", "error", "wait"),
+    [
+        (503, "Retry-After: 7\r\n", Throttled, 7.0),
+        (429, "x-ms-retry-after-ms: 250\r\n", Throttled, 0.25),
+        (500, "", Unavailable, 5.0),
+        (None, "", Unavailable, 5.0),
+    ],
+)
+async def test_trouble_of_the_store(no_waiting, call, status, headers, error, wait):
+    server, connection = await _answering(status or 500, headers)
+    if status is None:
+        server.close()
+        await server.wait_closed()
+    async with blob_service(connection) as client:
+        with pytest.raises(error) as caught:
+            await CALLS[call](AzureBlobs(client, "c"))
+    server.close()
+    assert caught.value.retry_after_s == wait
