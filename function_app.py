@@ -2,8 +2,8 @@
 
 import azure.functions as func
 
-from functions import health, store
+from functions import bulkdata, delete, health, indexing, retrieve, store, upkeep
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-for module in (health, store):
+for module in (health, store, retrieve, bulkdata, delete, indexing, upkeep):
     app.register_functions(module.bp)

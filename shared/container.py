@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,16 @@ from shared.adapters.azure.queues import AzureQueue
 from shared.adapters.azure.tables import TableRegistry
 from shared.adapters.system import RandomIds, SystemClock
 from shared.config import SettingMissing, Settings, load_settings
+from shared.delete.service import DeleteService
 from shared.errors import TenantNotFound
+from shared.index.align import align_unfinished
 from shared.index.commit import Committer
 from shared.index.partitions import Partitions
+from shared.index.removal import Remover
 from shared.index.schema import CONTROL
 from shared.ports import Blobs, Clock, Documents, Ids, Queue, Registry, TenantRow
+from shared.retrieve.service import RetrieveService
+from shared.store.complete import Completer
 from shared.store.service import StoreService
 
 if TYPE_CHECKING:
@@ -44,6 +50,13 @@ class TenantServices:
     blobs: Blobs
     partitions: Partitions
     store: StoreService
+    retrieve: RetrieveService
+    delete: DeleteService
+    completer: Completer
+
+    async def align_unfinished(self) -> int:
+        """See ``shared.index.align.align_unfinished``."""
+        return await align_unfinished(self.documents)
 
 
 class Services:
@@ -90,6 +103,12 @@ class Services:
             bound = self._tenants[row] = self._bind(row)
         return bound
 
+    async def tenants(self) -> AsyncIterator[TenantServices]:
+        """The use cases of each active tenant."""
+        async for row in self.registry.list():
+            if row.state == "active":
+                yield await self.tenant(row.tenant)
+
     async def _row(self, name: str) -> TenantRow | None:
         read_at, row = self._rows.get(name, (0.0, None))
         if time.monotonic() - read_at < _ROW_LASTS_S and read_at:
@@ -103,13 +122,40 @@ class Services:
     def _bind(self, row: TenantRow) -> TenantServices:
         documents = self._documents(row)
         blobs = AzureBlobs(self._blob_service, row.blob_container)
-        committer = Committer(documents, self.ids, self.clock)
+        settings, clock, ids, queue = self.settings, self.clock, self.ids, self.queue
+        committer = Committer(documents, ids, clock)
+        store = StoreService(blobs, committer, ids, settings.limits)
+        remover = Remover(
+            documents,
+            committer,
+            queue,
+            ids=ids,
+            clock=clock,
+            tenant=row.tenant,
+            retention=timedelta(days=settings.retention_days),
+        )
         return TenantServices(
             name=row.tenant,
             documents=documents,
             blobs=blobs,
-            partitions=Partitions(documents, self.clock),
-            store=StoreService(blobs, committer, self.ids, self.settings.limits),
+            partitions=Partitions(documents, clock),
+            store=store,
+            retrieve=RetrieveService(documents, blobs),
+            delete=DeleteService(
+                documents, blobs, remover, queue=queue, clock=clock, tenant=row.tenant
+            ),
+            completer=Completer(
+                documents,
+                blobs,
+                store,
+                remover,
+                queue=queue,
+                clock=clock,
+                limits=settings.limits,
+                tenant=row.tenant,
+                tenant_url=f"{settings.public_base_url}/{row.tenant}",
+                grace=timedelta(seconds=settings.commit_grace_s),
+            ),
         )
 
     def _documents(self, row: TenantRow) -> Documents:

@@ -53,6 +53,7 @@ _WORD_SIZES: Final = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
 
 def string_values(raw: bytes, vr: str, charset: CharacterSet) -> list[str]:
+    """The values of a string VR, each without padding; see ``Checker.element``."""
     text = decode(raw, charset, vr) if vr in _CHARSET_VRS else raw.decode("latin_1")
     if vr == "UI":
         text = text.rstrip("\0")
@@ -64,6 +65,7 @@ def string_values(raw: bytes, vr: str, charset: CharacterSet) -> list[str]:
 
 
 def strings_json(values: Sequence[str], vr: str) -> str:
+    """Members of an element with string values."""
     if vr in ("IS", "DS"):
         return _members([_number_json(value) for value in values])
     if vr == "PN":
@@ -102,6 +104,7 @@ def _name_json(value: str) -> str:
 
 
 def numbers_json(raw: bytes, vr: str, order: str) -> str:
+    """Members of an element with binary numbers; a remainder of bytes is left out."""
     code, size = _BINARY[vr]
     count = len(raw) // size
     numbers = struct.unpack(f"{order}{count}{code}", raw[: count * size])
@@ -117,22 +120,26 @@ def _float_json(number: float) -> str:
 
 
 def tags_json(raw: bytes, order: str) -> str:
+    """Members of an element of VR AT."""
     count = len(raw) // 4
     words = struct.unpack(f"{order}{2 * count}H", raw[: 4 * count])
     return _members([f'"{words[at]:04X}{words[at + 1]:04X}"' for at in range(0, len(words), 2)])
 
 
 def inline_json(raw: bytes, vr: str, order: str) -> str:
+    """Members of an element with bulk bytes, in little-endian order (PS3.18 F.2.7)."""
     if order == ">":
         raw = little_endian(raw, _WORD_SIZES.get(vr, 1))
     return f',"InlineBinary":"{base64.b64encode(raw).decode("ascii")}"'
 
 
 def bulk_json(uri: str) -> str:
+    """Members of an element whose value is to be fetched (PS3.18 F.2.6)."""
     return f',"BulkDataURI":{quote(uri)}'
 
 
 def value_json(raw: bytes, vr: str, order: str) -> str:
+    """Members of an element of any VR that is no string and no sequence."""
     if vr in _BINARY:
         return numbers_json(raw, vr, order)
     if vr == "AT":
@@ -141,6 +148,7 @@ def value_json(raw: bytes, vr: str, order: str) -> str:
 
 
 def little_endian(raw: bytes, word: int) -> bytes:
+    """Bytes with each word of ``word`` bytes turned round; a remainder stays as it is."""
     if word == 1:
         return raw
     swapped = bytearray(raw)

@@ -48,6 +48,19 @@ async def align(documents: Documents, pk: str) -> None:
             return
 
 
+async def align_unfinished(documents: Documents) -> int:
+    """Align studies whose writer died before it had. Returns how many there were."""
+    unfinished = await documents.query(
+        INDEX.name,
+        And((Eq(("type",), shapes.STUDY), Eq(("spreading",), value=True))),
+        limit=_PAGE,
+        members=["pk"],
+    )
+    for body in unfinished:
+        await align(documents, body["pk"])
+    return len(unfinished)
+
+
 async def _align_below(documents: Documents, pk: str, study: JsonObject) -> None:
     series_terms: dict[str, JsonObject] = {}
     patches: list[Patch] = []

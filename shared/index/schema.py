@@ -35,8 +35,20 @@ class ContainerSchema:
 INDEX = ContainerSchema(
     name="index",
     partition_key="pk",
-    indexed=(("type",), ("partition",), ("version",), ("id",), ("due",), ("q",)),
-    composite=((Order(("version",), descending=True), Order(("id",))),),
+    indexed=(
+        ("type",),
+        ("partition",),
+        ("version",),
+        ("id",),
+        ("series",),
+        ("due",),
+        ("spreading",),
+        ("q",),
+    ),
+    composite=(
+        (Order(("version",), descending=True), Order(("id",))),
+        (Order(("series",)), Order(("version",))),
+    ),
 )
 CHANGES = ContainerSchema(
     name="changes", partition_key="bucket", indexed=(("type",), ("sequence",), ("timestamp",))

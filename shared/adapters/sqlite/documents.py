@@ -93,8 +93,11 @@ class _Readers:
         self._local = threading.local()
         self._all: set[sqlite3.Connection] = set()
         self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="sqlite-reader")
+        self._closed = False
 
     async def run(self, read: Callable[[sqlite3.Connection], _T]) -> _T:
+        if self._closed:
+            raise Unavailable
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, read)
         except sqlite3.Error as error:
@@ -116,6 +119,7 @@ class _Readers:
             raise
 
     def close(self) -> None:
+        self._closed = True
         self._pool.shutdown(wait=True)
         while self._all:
             self._all.pop().close()

@@ -28,6 +28,16 @@ logger = logging.getLogger(__name__)
 
 _MOST_IN_GROUP = 64
 
+_DEFECTS = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+)
+"""What a document that cannot be stored raises; it concerns its own commit only."""
+
 
 @dataclass(slots=True)
 class _Commit:
@@ -156,7 +166,7 @@ def _apply_commit(connection: sqlite3.Connection, commit: _Commit) -> None:
             except _Refused as error:
                 raise OperationRefused(number, error.refusal) from None
         check_size(sizes)
-    except (DicomServiceError, ValueError, TypeError, RecursionError, sqlite3.DataError) as error:
+    except (DicomServiceError, *_DEFECTS) as error:
         commit.error = error
         connection.execute("ROLLBACK TO one")
     connection.execute("RELEASE one")

@@ -1,0 +1,52 @@
+"""Events of the blob store into the index: each tenant's new files, and those to look at again.
+
+References
+----------
+Architecture §6: the blob-triggered function is the second road into the index.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+import azure.functions as func
+
+from shared.container import services
+from shared.store.complete import COMPLETE_QUEUE
+
+bp = func.Blueprint()
+
+_CONNECTION = "DicomStorage"
+_CONTAINER_PREFIX = "dicom-"
+
+
+def _register(tenant: str) -> None:
+    """One blob-triggered function a tenant: a trigger's path names its container."""
+    name = f"index_blob_{tenant.replace('-', '_')}"
+
+    async def run(blob: func.InputStream) -> None:
+        path = (blob.name or "").partition("/")[2]
+        await (await (await services()).tenant(tenant)).completer.complete(path)
+
+    run.__name__ = name
+    trigger = bp.blob_trigger(
+        arg_name="blob",
+        path=f"{_CONTAINER_PREFIX}{tenant}/instances/{{name}}",
+        connection=_CONNECTION,
+        source=func.BlobSource.EVENT_GRID,
+    )
+    bp.function_name(name)(trigger(run))
+
+
+for _tenant in os.environ.get("DICOM_TENANTS", "main").replace(" ", "").split(","):
+    _register(_tenant)
+
+
+@bp.function_name("complete_commit")
+@bp.queue_trigger(arg_name="message", queue_name=COMPLETE_QUEUE, connection=_CONNECTION)
+async def complete_commit(message: func.QueueMessage) -> None:
+    """Look again at a file that was too young when its event came."""
+    body = json.loads(message.get_body())
+    tenant = await (await services()).tenant(body["tenant"])
+    await tenant.completer.complete(body["blob"])

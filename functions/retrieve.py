@@ -1,0 +1,212 @@
+"""Retrieve (PS3.18 10.4): studies, series, instances, frames, metadata."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import azure.functions as func
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from functions._http import Call, accept, dicomweb, path_uid, require_json
+from shared.errors import InvalidFrameList, MalformedRequest, PayloadTooLarge
+from shared.retrieve.instances import Address, StoredFile
+from shared.web.conditional import entity_tag, not_modified
+from shared.web.media_types import DICOM
+from shared.web.multipart import MultipartWriter, OutgoingPart
+from shared.web.negotiation import (
+    FRAME_OFFERS,
+    INSTANCE_OFFERS,
+    STUDY_OFFERS,
+    Choice,
+    Offer,
+    Payload,
+    ranked,
+)
+
+bp = func.Blueprint()
+
+_STUDY = "studies/{study}"
+_SERIES = "studies/{study}/series/{series}"
+_INSTANCE = "studies/{study}/series/{series}/instances/{instance}"
+
+
+def address_of(req: Request, call: Call) -> Address:
+    """The study, series or instance that the path names."""
+    uids = {
+        name: path_uid(req, name)
+        for name in ("study", "series", "instance")
+        if name in req.path_params
+    }
+    return Address(call.partition.folded, **uids)
+
+
+@dicomweb(bp, "retrieve_study", _STUDY, "GET")
+async def retrieve_study(req: Request, call: Call) -> Response:
+    """All instances of a study."""
+    return await _files(req, call, STUDY_OFFERS)
+
+
+@dicomweb(bp, "retrieve_series", _SERIES, "GET")
+async def retrieve_series(req: Request, call: Call) -> Response:
+    """All instances of a series."""
+    return await _files(req, call, STUDY_OFFERS)
+
+
+@dicomweb(bp, "retrieve_instance", _INSTANCE, "GET")
+async def retrieve_instance(req: Request, call: Call) -> Response:
+    """One instance."""
+    return await _files(req, call, INSTANCE_OFFERS)
+
+
+async def _files(req: Request, call: Call, offers: tuple[Offer, ...]) -> Response:
+    address = address_of(req, call)
+    choices = ranked(accept(req), offers)
+    choice, files = await call.tenant.retrieve.files(address, choices)
+    if choice.payload is Payload.SINGLE:
+        content = await call.tenant.retrieve.content(files[0])
+        return StreamingResponse(
+            content,
+            headers={"Content-Length": str(files[0].size)},
+            media_type=_dicom_type(files[0]),
+        )
+    writer = MultipartWriter(DICOM)
+    sizes = ((writer.before(_dicom_type(file), _location(call, file)), file.size) for file in files)
+    return StreamingResponse(
+        writer.body(_file_parts(call, files)),
+        headers={"Content-Length": str(writer.length(sizes))},
+        media_type=writer.content_type,
+    )
+
+
+async def _file_parts(call: Call, files: list[StoredFile]) -> AsyncIterator[OutgoingPart]:
+    async for file, content in call.tenant.retrieve.contents(files):
+        yield OutgoingPart(_dicom_type(file), content, _location(call, file))
+
+
+def _dicom_type(file: StoredFile) -> str:
+    return f"{DICOM}; transfer-syntax={file.transfer_syntax}"
+
+
+def _location(call: Call, file: StoredFile) -> str:
+    return f"{call.base_url}/studies/{file.study}/series/{file.series}/instances/{file.instance}"
+
+
+# Frames -----------------------------------------------------------------------------------
+
+
+@dicomweb(bp, "retrieve_frames", _INSTANCE + "/frames/{frames}", "GET")
+async def retrieve_frames(req: Request, call: Call) -> Response:
+    """Frames of an instance, in the order of the path."""
+    address = address_of(req, call)
+    numbers = frame_numbers(req.path_params["frames"], call.limits.frames_per_request)
+    choices = _framed(ranked(accept(req), FRAME_OFFERS), len(numbers))
+    found = await call.tenant.retrieve.frames(address, numbers, choices)
+    media_type = f"{found.choice.media_type}; transfer-syntax={found.transfer_syntax}"
+    if found.choice.payload is Payload.SINGLE:
+        content = b"".join([frame async for frame in found.contents])
+        return Response(content, media_type=media_type)
+    writer = MultipartWriter(found.choice.media_type)
+    # the first frame before the answer begins: what is wrong with it can still be said
+    first = await anext(found.contents)
+    url = f"{call.base_url}/studies/{address.study}/series/{address.series}"
+    places = [f"{url}/instances/{address.instance}/frames/{number}" for number in numbers]
+    parts = _frame_parts(first, found.contents, media_type, places)
+    return StreamingResponse(writer.body(parts), media_type=writer.content_type)
+
+
+def frame_numbers(text: str, most: int) -> list[int]:
+    """The frame list of a path, in its order.
+
+    Raises
+    ------
+    InvalidFrameList
+        An element is no integer from 1.
+    PayloadTooLarge
+        There are more than ``most``.
+
+    References
+    ----------
+    PS3.18 10.4.1.1.6, 8.3.3 (frame numbers); spec dicomweb.md §3.5.
+    """
+    numbers = []
+    elements = text.split(",")
+    if len(elements) > most:
+        raise PayloadTooLarge(f"A request may ask for at most {most} frames.")
+    for element in elements:
+        word = element.strip()
+        if not word.isascii() or not word.isdigit() or len(word) > 9 or int(word) < 1:
+            raise InvalidFrameList(f"The frame list has '{word[:20]}'; frames are numbered from 1.")
+        numbers.append(int(word))
+    return numbers
+
+
+def _framed(choices: tuple[Choice, ...], count: int) -> tuple[Choice, ...]:
+    """The choices that can carry so many frames."""
+    if count == 1:
+        return choices
+    several = tuple(choice for choice in choices if choice.payload is Payload.MULTIPART)
+    if not several:
+        raise MalformedRequest(
+            "Several frames need a multipart answer; Accept allows a single part."
+        )
+    return several
+
+
+async def _frame_parts(
+    first: bytes, rest: AsyncIterator[bytes], media_type: str, places: list[str]
+) -> AsyncIterator[OutgoingPart]:
+    yield OutgoingPart(media_type, _one(first), places[0])
+    at = 1
+    async for frame in rest:
+        yield OutgoingPart(media_type, _one(frame), places[at])
+        at += 1
+
+
+async def _one(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+# Metadata ---------------------------------------------------------------------------------
+
+
+@dicomweb(bp, "retrieve_study_metadata", _STUDY + "/metadata", "GET")
+async def retrieve_study_metadata(req: Request, call: Call) -> Response:
+    """Metadata of all instances of a study."""
+    return await _metadata(req, call)
+
+
+@dicomweb(bp, "retrieve_series_metadata", _SERIES + "/metadata", "GET")
+async def retrieve_series_metadata(req: Request, call: Call) -> Response:
+    """Metadata of all instances of a series."""
+    return await _metadata(req, call)
+
+
+@dicomweb(bp, "retrieve_instance_metadata", _INSTANCE + "/metadata", "GET")
+async def retrieve_instance_metadata(req: Request, call: Call) -> Response:
+    """Metadata of one instance."""
+    return await _metadata(req, call)
+
+
+async def _metadata(req: Request, call: Call) -> Response:
+    require_json(req)
+    address = address_of(req, call)
+    etag = entity_tag(await call.tenant.retrieve.entity(address))
+    if not_modified(req.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers={"ETag": etag})
+    gzip = _takes_gzip(req)
+    content = await call.tenant.retrieve.metadata(address, call.resources_url, gzip=gzip)
+    headers = {"ETag": etag, "Vary": "Accept-Encoding"}
+    if gzip:
+        headers["Content-Encoding"] = "gzip"
+    return StreamingResponse(content, headers=headers, media_type="application/dicom+json")
+
+
+def _takes_gzip(req: Request) -> bool:
+    """Whether ``Accept-Encoding`` lists gzip and does not exclude it (RFC 9110 12.5.3)."""
+    for member in ",".join(req.headers.getlist("accept-encoding")).split(","):
+        name, _, parameters = member.partition(";")
+        if name.strip().lower() in ("gzip", "x-gzip"):
+            weight = parameters.replace(" ", "").lower().removeprefix("q=")
+            return weight.strip("0.") != "" or not parameters
+    return False

@@ -1,0 +1,36 @@
+"""Upkeep: purge files of deleted instances, and finish what a dead process left half-way."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import azure.functions as func
+
+from shared.container import services
+from shared.index.removal import PURGE_QUEUE
+
+bp = func.Blueprint()
+
+_log = logging.getLogger("dicom.upkeep")
+
+
+@bp.function_name("purge_deleted")
+@bp.queue_trigger(arg_name="message", queue_name=PURGE_QUEUE, connection="DicomStorage")
+async def purge_deleted(message: func.QueueMessage) -> None:
+    """Purge the files of one deletion when its retention time is over."""
+    body = json.loads(message.get_body())
+    tenant = await (await services()).tenant(body["tenant"])
+    await tenant.delete.purge(body["pk"], body["tombstone"])
+
+
+@bp.function_name("sweep")
+@bp.timer_trigger(arg_name="timer", schedule="0 17 * * * *", run_on_startup=False)
+async def sweep(timer: func.TimerRequest) -> None:
+    """Each hour: purge what is due though its message was lost, and align half-aligned studies."""
+    app = await services()
+    async for tenant in app.tenants():
+        purged = await tenant.delete.purge_due()
+        aligned = await tenant.align_unfinished()
+        if purged or aligned:
+            _log.info("swept", extra={"tenant": tenant.name, "purged": purged, "aligned": aligned})

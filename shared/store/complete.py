@@ -1,0 +1,159 @@
+"""Complete a commit whose process died after the file was written (architecture §6).
+
+Every file of a tenant comes by here, as an event of the blob store. Nearly always the index has
+it already. Where nothing names it, and it is too old to belong to a request that still runs, it
+is taken into the index as a store would have done; or removed, if it lost to another version or
+breaks the rules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from enum import Enum
+
+from shared.config import Limits
+from shared.dicom.attributes import INDEXED_ATTRIBUTES
+from shared.dicom.reader_lead import InstanceReader
+from shared.dicom.validation import StoreValidation
+from shared.errors import BlobNotFound, InstanceRefused
+from shared.index import shapes
+from shared.index.commit import Outcome
+from shared.index.removal import Remover
+from shared.index.schema import INDEX
+from shared.index.shapes import InstanceKey, parse_blob_key
+from shared.ports import Blobs, Clock, Documents, Queue, StoredBlob
+from shared.store.intake import Received, bulk_data_uri, key_of
+from shared.store.service import StoreService
+from shared.where import And, Eq, Member
+
+COMPLETE_QUEUE = "complete"
+_MAJOR = 2
+
+_log = logging.getLogger("dicom.store")
+
+
+class Completion(Enum):
+    """What an event of a file came to."""
+
+    NOT_OURS = "no file of an instance"
+    GONE = "the file is gone"
+    INDEXED = "the index has it"
+    DELETED = "it was deleted, and stays until its retention time is over"
+    TOO_YOUNG = "it may belong to a request that still runs: looked at again later"
+    COMPLETED = "taken into the index"
+    REMOVED = "removed: it lost, or breaks the rules"
+
+
+class Completer:
+    """Completes commits of one tenant."""
+
+    def __init__(
+        self,
+        documents: Documents,
+        blobs: Blobs,
+        store: StoreService,
+        remover: Remover,
+        *,
+        queue: Queue,
+        clock: Clock,
+        limits: Limits,
+        tenant: str,
+        tenant_url: str,
+        grace: timedelta,
+    ) -> None:
+        self._documents = documents
+        self._blobs = blobs
+        self._store = store
+        self._remover = remover
+        self._queue = queue
+        self._clock = clock
+        self._limits = limits
+        self._tenant = tenant
+        self._tenant_url = tenant_url
+        self._grace = grace
+
+    async def complete(self, blob: str) -> Completion:
+        """Look at one file. Running it twice, or at the same time, ends in the same state."""
+        parsed = parse_blob_key(blob)
+        if parsed is None:
+            return Completion.NOT_OURS
+        key, version = parsed
+        settled = await self._settled(key, version)
+        if settled is not None:
+            return settled
+        info = await self._blobs.info(blob)
+        if info is None:
+            return Completion.GONE
+        age = self._clock.now() - info.created
+        if age < self._grace:
+            wait = (self._grace - age).total_seconds() + 1
+            message = {"tenant": self._tenant, "blob": blob}
+            await self._queue.send(COMPLETE_QUEUE, message, delay_s=wait)
+            return Completion.TOO_YOUNG
+        return await self._take_in(blob, key, version)
+
+    async def _settled(self, key: InstanceKey, version: str) -> Completion | None:
+        """Whether the index knows of this version: as stored, or as deleted."""
+        found = await self._documents.get(INDEX.name, key.pk, key.document_id)
+        if found is not None and found.body["version"] == version:
+            return Completion.INDEXED
+        tombstones = await self._documents.query(
+            INDEX.name,
+            And((Eq(("type",), shapes.TOMBSTONE), Member(("versions",), version))),
+            limit=1,
+            partition=key.pk,
+            members=["id"],
+        )
+        return Completion.DELETED if tombstones else None
+
+    async def _take_in(self, blob: str, key: InstanceKey, version: str) -> Completion:
+        resources_url = self._resources_url(key.partition)
+        try:
+            received = await self._read(blob, key, version, resources_url)
+        except BlobNotFound:
+            return Completion.GONE
+        except InstanceRefused as refused:
+            _log.warning("orphaned file refused", extra={"cause": str(refused)})
+            await self._blobs.delete(blob)
+            return Completion.REMOVED
+        outcome = (await self._store.commit([received], resources_url))[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        if outcome is Outcome.ALREADY_STORED:
+            return Completion.REMOVED
+        if await self._blobs.info(blob) is None:
+            # its request gave up and removed the file while we were at it
+            await self._remover.remove(key.partition, key.study, key.series, key.instance)
+            return Completion.GONE
+        return Completion.COMPLETED
+
+    async def _read(
+        self, blob: str, key: InstanceKey, version: str, resources_url: str
+    ) -> Received:
+        checker = StoreValidation(_MAJOR)
+        reader = InstanceReader(
+            limits=self._limits,
+            wanted=INDEXED_ATTRIBUTES,
+            checker=checker,
+            bulk_data_uri=bulk_data_uri(resources_url),
+        )
+        digest = hashlib.sha256()
+        content: AsyncIterator[bytes] = await self._blobs.read(blob)
+        async for piece in content:
+            reader.feed(piece)
+            digest.update(piece)
+        facts = reader.finish()
+        verdict = checker.finish(facts.identifiers, None)
+        if verdict.failure is not None:
+            raise InstanceRefused(verdict.failure, "the instance breaks the rules of a store")
+        if key_of(facts.identifiers, key.partition) != key:
+            raise InstanceRefused(0xA900, "the file is not the instance that its name says")
+        return Received(key, version, facts, verdict, StoredBlob(facts.size, digest.digest()))
+
+    def _resources_url(self, partition: str) -> str:
+        if partition == shapes.DEFAULT_PARTITION:
+            return f"{self._tenant_url}/v2"
+        return f"{self._tenant_url}/v2/partitions/{partition}"
