@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 
 import azure.functions as func
 
@@ -11,6 +12,8 @@ from shared.container import services
 from shared.index.removal import PURGE_QUEUE
 
 bp = func.Blueprint()
+
+_SCHEDULE = os.environ.get("DICOM_SWEEP_SCHEDULE", "0 */10 * * * *")
 
 _log = logging.getLogger("dicom.upkeep")
 
@@ -25,9 +28,9 @@ async def purge_deleted(message: func.QueueMessage) -> None:
 
 
 @bp.function_name("sweep")
-@bp.timer_trigger(arg_name="timer", schedule="0 17 * * * *", run_on_startup=False)
+@bp.timer_trigger(arg_name="timer", schedule=_SCHEDULE, run_on_startup=False)
 async def sweep(timer: func.TimerRequest) -> None:
-    """Each hour: purge what is due though its message was lost, and align half-aligned studies."""
+    """Purge what is due though its message was lost, and align half-aligned studies."""
     app = await services()
     async for tenant in app.tenants():
         purged = await tenant.delete.purge_due()

@@ -17,6 +17,7 @@ import asyncio
 import re
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
@@ -172,6 +173,7 @@ class BlobListener:
         self._done: set[Receipt] = receipts.load(self._source)
         self._under_way: set[Receipt] = set()
         self._tries: dict[Receipt, int] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scan")
 
     async def run(self) -> None:
         """Listen until cancelled. What has begun goes on; ``Invocations.stop`` waits for it."""
@@ -195,13 +197,15 @@ class BlobListener:
 
     async def close(self) -> None:
         """Close the client, after the last invocation."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
         if hasattr(self, "_service"):
             self._service.close()
 
     async def _scan(self, container: ContainerClient) -> list[FoundBlob]:
         """Blobs that were not delivered yet, at most ``_MOST_STARTED``."""
         try:
-            return await asyncio.to_thread(self._list_new, container)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, self._list_new, container)
         except ResourceNotFoundError:
             return []  # the container may come
         except AzureError as error:

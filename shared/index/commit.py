@@ -116,6 +116,8 @@ class Committer:
         waiting = list(news)
         for attempt in range(_MOST_ATTEMPTS):
             if not waiting:
+                # all were there: by a process, perhaps, that died before it had aligned the study
+                await align(self._documents, pk)
                 break
             known = await self._look_up(pk, {new.key.series for new in waiting})
             plan = self._plan(pk, known, waiting)

@@ -6,8 +6,8 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from shared.dicom.frames_lead import PixelDescription
-from shared.dicom.pixels_lead import decode_frame
+from shared.dicom.frames import PixelDescription
+from shared.dicom.pixels import decode_frame
 
 _AT_ONCE = asyncio.Semaphore(max(1, os.cpu_count() or 1))
 

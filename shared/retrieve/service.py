@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from shared.dicom import transfer_syntax
-from shared.dicom.frames_lead import Frame, FrameTable
-from shared.dicom.pixels_lead import can_decode
+from shared.dicom.frames import Frame, FrameTable
+from shared.dicom.pixels import can_decode
 from shared.errors import BulkDataNotFound, FrameNotFound, NotAcceptable
 from shared.index.metadata import ChunkPlace, gzip_array, json_array
 from shared.ports import Blobs, ByteSpan, Documents, JsonObject

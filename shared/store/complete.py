@@ -16,7 +16,7 @@ from enum import Enum
 
 from shared.config import Limits
 from shared.dicom.attributes import INDEXED_ATTRIBUTES
-from shared.dicom.reader_lead import InstanceReader
+from shared.dicom.reader import InstanceReader
 from shared.dicom.validation import StoreValidation
 from shared.errors import BlobNotFound, InstanceRefused
 from shared.index import shapes

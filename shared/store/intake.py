@@ -14,7 +14,7 @@ from shared.config import Limits
 from shared.dicom import transfer_syntax, uid
 from shared.dicom.attributes import INDEXED_ATTRIBUTES
 from shared.dicom.instance import Identifiers, InstanceFacts
-from shared.dicom.reader_lead import InstanceReader
+from shared.dicom.reader import InstanceReader
 from shared.dicom.validation import StoreValidation, Verdict
 from shared.errors import InstanceRefused, NotDicom, PayloadTooLarge
 from shared.index.shapes import InstanceKey

@@ -16,6 +16,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueServiceClient
 
+from tests.support.azurite import azurite_running
 from tests.support.server import Server
 
 pytestmark = pytest.mark.azurite
@@ -54,7 +55,7 @@ def in_thread(msg: func.QueueMessage) -> None:
     note("sync", thread=threading.current_thread().name, body=msg.get_json(),
          inserted=msg.insertion_time.isoformat(), expires=msg.expiration_time.isoformat(),
          receipt=bool(msg.pop_receipt))
-    time.sleep(0.3)
+    time.sleep(msg.get_json().get("sleep", 0.3))
 
 
 @app.blob_trigger(arg_name="blob", path="%CONTAINER%/in/{folder}/{name}", connection="Work",
@@ -144,8 +145,8 @@ def eventually(look: Callable[[], Any], within_s: float = 20) -> Any:
 def make(azurite, tmp_path) -> Iterator[Callable[..., Hosted]]:
     made: list[Hosted] = []
 
-    def one(**queues: Any) -> Hosted:
-        made.append(Hosted(tmp_path, azurite, queues))
+    def one(connection: str = azurite, **queues: Any) -> Hosted:
+        made.append(Hosted(tmp_path, connection, queues))
         made[-1].server.start()
         return made[-1]
 
@@ -232,6 +233,23 @@ def test_a_stop_lets_a_running_function_finish(hosted):
     assert hosted.server.stop() == 0
     assert len(hosted.notes("end")) == 1
     assert hosted.left() == 0
+
+
+def test_a_thread_that_does_not_end_holds_a_stop_up_for_ten_seconds_at_most(hosted):
+    hosted.send({"n": 1, "sleep": 60}, queue="-sync")
+    hosted.wait_for("sync", 1)
+    began = time.monotonic()
+    assert hosted.server.stop() == 0
+    assert time.monotonic() - began < 12.5
+
+
+def test_a_store_that_is_gone_does_not_hold_a_stop_up(make, tmp_path):
+    with azurite_running(tmp_path) as connection:
+        hosted = make(connection=connection)
+    time.sleep(2)
+    began = time.monotonic()
+    assert hosted.server.stop() == 0
+    assert time.monotonic() - began < 5
 
 
 def test_a_message_of_a_killed_host_stays_hidden_and_is_not_lost(hosted):

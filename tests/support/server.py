@@ -101,7 +101,7 @@ class Server:
         self._module = "tests.support.real_worker" if host == "worker" else "local_host"
         self._seed = seed
         self._guarded: Guarded | None = None
-        self._environment = {
+        self.environment = {
             **os.environ,
             "AzureWebJobsStorage": connection,
             "DicomStorage": connection,
@@ -147,7 +147,7 @@ class Server:
         (self._data / "index").mkdir(parents=True, exist_ok=True)
         if self._seed:
             self._seed = False
-            if run([sys.executable, "-m", "local_host.seed"], environment=self._environment) != 0:
+            if run([sys.executable, "-m", "local_host.seed"], environment=self.environment) != 0:
                 raise RuntimeError("local_host.seed failed; see its lines above")
         words = ["--app", str(self._app), "--port", str(self.port)]
         state = str(self._data / "host")
@@ -155,7 +155,7 @@ class Server:
             begin = log.tell()
             self._guarded = Guarded(
                 [self._python, "-m", self._module, *words, "--state", state],
-                environment=self._environment,
+                environment=self.environment,
                 log=log,
             )
         self.pid = self._wait_until_ready(begin)

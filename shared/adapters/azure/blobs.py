@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from shared.adapters.azure.blob_reader import BlobReader
 from shared.adapters.azure.clients import PIECE
-from shared.adapters.azure.failures import headers_of, translated
-from shared.errors import AlreadyStored, BlobNotFound, RangeNotSatisfiable
+from shared.adapters.azure.failures import translated
+from shared.errors import AlreadyStored
 from shared.ports import BlobInfo, ByteSpan, StoredBlob
 
 if TYPE_CHECKING:
-    from azure.core.exceptions import HttpResponseError
     from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 _RANGE_NOT_SATISFIABLE = 416
@@ -30,7 +29,7 @@ class AzureBlobs:
     Parameters
     ----------
     service : BlobServiceClient
-        The client; ``close`` closes it.
+        A client of ``clients.blob_service``; ``close`` closes it.
     container : str
         Name of the container.
     """
@@ -38,6 +37,7 @@ class AzureBlobs:
     def __init__(self, service: BlobServiceClient, container: str) -> None:
         self._service = service
         self._container = service.get_container_client(container)
+        self._reader = BlobReader(service, container)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredBlob:
         """Write a new blob by streaming. See ``Blobs.put``."""
@@ -53,18 +53,7 @@ class AzureBlobs:
 
     async def read(self, key: str, span: ByteSpan | None = None) -> AsyncIterator[bytes]:
         """Begin to read. See ``Blobs.read``."""
-        blob = self._container.get_blob_client(key)
-        start = 0 if span is None else span.offset
-        length = PIECE if span is None else min(span.length, PIECE)
-        try:
-            piece, etag, size = await _fetch(blob, start, length)
-        except _OutsideContent as outside:
-            size = await self._size(key) if outside.size is None else outside.size
-            if span is None and size == 0:
-                return _nothing()
-            raise RangeNotSatisfiable(size) from outside
-        end = size if span is None else min(span.end, size)
-        return _pieces(blob, piece, start + len(piece), end, etag)
+        return await self._reader.read(key, span)
 
     async def info(self, key: str) -> BlobInfo | None:
         """Size and creation time of a blob, or ``None``."""
@@ -97,12 +86,6 @@ class AzureBlobs:
     async def close(self) -> None:
         """Close the client."""
         await self._service.close()
-
-    async def _size(self, key: str) -> int:
-        found = await self.info(key)
-        if found is None:
-            raise BlobNotFound("no such blob")
-        return found.size
 
 
 async def ensure_container(service: BlobServiceClient, name: str) -> None:
@@ -249,75 +232,3 @@ class _Upload:
         except ResourceNotFoundError:
             return None
         return str((found.metadata or {}).get(_WRITER, ""))
-
-
-# Read -------------------------------------------------------------------------------------
-
-
-class _OutsideContent(Exception):
-    def __init__(self, size: int | None) -> None:
-        super().__init__(size)
-        self.size = size
-
-
-async def _fetch(
-    blob: BlobClient, start: int, length: int, etag: str | None = None
-) -> tuple[bytes, str, int]:
-    """One range by one request: its bytes, the blob's ETag and the blob's size."""
-    from azure.core import MatchConditions
-    from azure.core.exceptions import (
-        HttpResponseError,
-        ResourceModifiedError,
-        ResourceNotFoundError,
-    )
-
-    pinned: dict[str, Any] = {}
-    if etag is not None:
-        pinned = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
-    try:
-        with translated():
-            answer = await blob.download_blob(offset=start, length=length, **pinned)
-            content = b"".join([piece async for piece in answer.chunks()])
-    except (ResourceNotFoundError, ResourceModifiedError) as error:
-        raise BlobNotFound("no such blob") from error
-    except HttpResponseError as error:
-        if error.status_code == _RANGE_NOT_SATISFIABLE:
-            raise _OutsideContent(_size_in_refusal(error)) from error
-        raise
-    size = int(str(answer.properties.content_range).rpartition("/")[2])
-    if start >= size:
-        raise _OutsideContent(size)  # Azurite takes a range that begins at the very end
-    return content, str(answer.properties.etag), size
-
-
-def _size_in_refusal(error: HttpResponseError) -> int | None:
-    found = re.fullmatch(r"bytes \*/(\d+)", headers_of(error).get("Content-Range", ""))
-    return None if found is None else int(found[1])
-
-
-async def _pieces(
-    blob: BlobClient, piece: bytes, position: int, end: int, etag: str
-) -> AsyncGenerator[bytes, None]:
-    """Pieces to ``end``; the next is fetched while the reader works on the one before."""
-    following: asyncio.Task[tuple[bytes, str, int]] | None = None
-    try:
-        while True:
-            if position < end:
-                fetch = _fetch(blob, position, min(PIECE, end - position), etag)
-                following = asyncio.create_task(fetch)
-            yield piece
-            if following is None:
-                return
-            piece = (await following)[0]
-            following = None
-            position += len(piece)
-    finally:
-        if following is not None:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-
-
-async def _nothing() -> AsyncGenerator[bytes, None]:
-    nothing: tuple[bytes, ...] = ()
-    for piece in nothing:
-        yield piece

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from shared.adapters.azure.identity import token_credential
 from shared.config import CosmosConnection, SettingMissing, StorageConnection
 
 if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
     from azure.cosmos.aio import CosmosClient
     from azure.data.tables.aio import TableServiceClient
     from azure.storage.blob.aio import BlobServiceClient
     from azure.storage.queue.aio import QueueServiceClient
 
-PIECE = 4 * 1024 * 1024
-"""Bytes of a blob that one request writes or reads at most."""
+    from shared.adapters.azure.transport import Transport
 
+PIECE = 4 * 1024 * 1024
+"""Bytes of a blob that one request writes at most."""
+
+_TRANSPORTS: WeakKeyDictionary[BlobServiceClient, Transport] = WeakKeyDictionary()
 _RETRIES = 3
 _LONGEST_THROTTLE_S = 5
 # the SDK's own 15 s and more between retries outlast the patience of those who wait for us
@@ -37,17 +42,25 @@ def blob_service(connection: StorageConnection) -> BlobServiceClient:
 
     options: dict[str, Any] = {
         "max_single_put_size": PIECE,
-        "max_single_get_size": PIECE,
-        "max_chunk_get_size": PIECE,
         **_RETRY,
     }
     if connection.connection_string is not None:
-        return BlobServiceClient.from_connection_string(
-            connection.connection_string, transport=_transport(), **options
+        transport = _transport()
+        client = BlobServiceClient.from_connection_string(
+            connection.connection_string, transport=transport, **options
         )
-    uri, identity = _address(connection.blob_uri, "blobServiceUri"), connection.client_id
-    credential = token_credential(identity)
-    return BlobServiceClient(uri, credential, transport=_transport(credential), **options)
+    else:
+        uri = _address(connection.blob_uri, "blobServiceUri")
+        credential = token_credential(connection.client_id)
+        transport = _transport(credential)
+        client = BlobServiceClient(uri, credential, transport=transport, **options)
+    _TRANSPORTS[client] = transport
+    return client
+
+
+def transport_of(client: BlobServiceClient) -> Transport:
+    """The transport of a client of ``blob_service``; it closes with the client."""
+    return _TRANSPORTS[client]
 
 
 def queue_service(connection: StorageConnection) -> QueueServiceClient:
@@ -105,7 +118,7 @@ def _address(uri: str | None, setting: str) -> str:
     return uri
 
 
-def _transport(credential: Any = None) -> Any:
+def _transport(credential: AsyncTokenCredential | None = None) -> Transport:
     from shared.adapters.azure.transport import Transport
 
     # at the level INFO the SDK logs the address of each request, and with it the UIDs

@@ -107,6 +107,7 @@ _INDEXES: dict[str, tuple[TableIndex, ...]] = {
         ),
         TableIndex(_keys(_TYPE, _NEWEST, _ID), (_MANY, 1, 1)),
         TableIndex(_keys(_TYPE, ("due",), _ID), (1_000, 2, 1), present=("due",)),
+        TableIndex(_keys(_TYPE, ("spreading",), _ID), (_MANY, 100, 1), present=("spreading",)),
         *(_by_term(path, rows) for path, rows in _SEARCH_TERMS.items()),
     ),
     CHANGES.name: (

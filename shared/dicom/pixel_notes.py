@@ -6,7 +6,7 @@ import struct
 from typing import Any, Final
 
 from shared.dicom import tags, transfer_syntax
-from shared.dicom.frames_lead import Fragments, FrameTable, PixelDescription
+from shared.dicom.frames import Fragments, FrameTable, PixelDescription
 from shared.ports import ByteSpan
 
 PIXEL_ELEMENTS: Final = frozenset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from shared.dicom.frames_lead import PixelDescription
+from shared.dicom.frames import PixelDescription
 from shared.errors import CorruptData
 
 _MOST_PIXEL_BYTES = 1024 * 1024 * 1024

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shared.dicom import transfer_syntax
-from shared.dicom.json_lead import little_endian
+from shared.dicom.json_model import little_endian
 from shared.errors import CorruptData, FrameNotFound
 from shared.ports import ByteSpan
 

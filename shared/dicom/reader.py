@@ -20,9 +20,9 @@ from typing import Final
 
 from shared.config import Limits
 from shared.dicom import tags, transfer_syntax
-from shared.dicom.frames_lead import Fragments
+from shared.dicom.frames import Fragments
 from shared.dicom.instance import Checker, Identifiers, InstanceFacts, JsonElement
-from shared.dicom.json_lead import (
+from shared.dicom.json_model import (
     BULK_VRS,
     STRING_VRS,
     bulk_json,
@@ -30,8 +30,8 @@ from shared.dicom.json_lead import (
     strings_json,
     value_json,
 )
-from shared.dicom.metadata_writer_lead import MetadataWriter
-from shared.dicom.pixel_notes_lead import PIXEL_ELEMENTS, PixelNotes
+from shared.dicom.metadata_writer import MetadataWriter
+from shared.dicom.pixel_notes import PIXEL_ELEMENTS, PixelNotes
 from shared.dicom.text import DEFAULT, CharacterSet, character_set
 from shared.errors import NotDicom
 

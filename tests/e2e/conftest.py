@@ -1,0 +1,49 @@
+"""The service over real HTTP, under the local host and under Microsoft's worker library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.support.server import NoWorker, Server
+
+DICOM = {"Content-Type": "application/dicom"}
+
+
+@pytest.fixture(
+    scope="session",
+    params=["local", pytest.param("worker", marks=pytest.mark.real_worker)],
+)
+def server(
+    request: pytest.FixtureRequest, azurite: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """The service, with the tenants ``main`` and ``other``; one run of the tests on each host."""
+    tenants = {"local": "main,other", "worker": "wmain,wother"}[request.param]
+    try:
+        started = Server(
+            connection=azurite,
+            data=tmp_path_factory.mktemp(f"server-{request.param}"),
+            host=request.param,
+            seed=True,
+            environment={"DICOM_TENANTS": tenants},
+        )
+    except NoWorker as reason:
+        pytest.skip(str(reason))
+    with started as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tenants(server: Server) -> tuple[str, str]:
+    """Names of two tenants."""
+    first, second = server.environment["DICOM_TENANTS"].split(",")
+    return first, second
+
+
+@pytest.fixture(scope="session")
+def http(server: Server, tenants: tuple[str, str]) -> Iterator[httpx.Client]:
+    """A client of the first tenant's version 2."""
+    with httpx.Client(base_url=f"{server.base_url}/{tenants[0]}/v2", timeout=120) as client:
+        yield client

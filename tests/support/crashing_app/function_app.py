@@ -1,0 +1,47 @@
+"""Store and delete as the app has them, but the process kills itself just before its n-th write.
+
+``CRASH_BEFORE_WRITE=n`` says which; writes are those of the ports: blobs put and deleted, commits
+of documents, messages sent. With a number greater than there are writes nothing happens.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import azure.functions as func
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from functions import delete, store
+from shared.adapters.azure.blobs import AzureBlobs
+from shared.adapters.azure.queues import AzureQueue
+from shared.adapters.sqlite.documents import SqliteDocuments
+
+_left = int(os.environ["CRASH_BEFORE_WRITE"])
+
+
+def _crashing(write: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def run(*arguments: Any, **options: Any) -> Any:
+        global _left  # noqa: PLW0603 — one count for the process
+        _left -= 1
+        if _left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return await write(*arguments, **options)
+
+    return run
+
+
+for port, names in (
+    (AzureBlobs, ("put", "delete")),
+    (SqliteDocuments, ("commit",)),
+    (AzureQueue, ("send",)),
+):
+    for name in names:
+        setattr(port, name, _crashing(getattr(port, name)))
+
+app = func.FunctionApp()
+for module in (store, delete):  # no triggers beside HTTP: their writes would be counted too
+    app.register_functions(module.bp)
