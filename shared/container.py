@@ -31,6 +31,7 @@ from shared.index.removal import Remover
 from shared.index.schema import CONTROL
 from shared.ports import Blobs, Clock, Documents, Ids, Queue, Registry, TenantRow
 from shared.retrieve.service import RetrieveService
+from shared.search.service import SearchService
 from shared.store.complete import Completer
 from shared.store.service import StoreService
 
@@ -51,6 +52,7 @@ class TenantServices:
     partitions: Partitions
     store: StoreService
     retrieve: RetrieveService
+    search: SearchService
     delete: DeleteService
     completer: Completer
 
@@ -141,6 +143,7 @@ class Services:
             partitions=Partitions(documents, clock),
             store=store,
             retrieve=RetrieveService(documents, blobs),
+            search=SearchService(documents),
             delete=DeleteService(
                 documents, blobs, remover, queue=queue, clock=clock, tenant=row.tenant
             ),

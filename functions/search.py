@@ -1,0 +1,65 @@
+"""Search (PS3.18 10.6): studies, series, instances."""
+
+from __future__ import annotations
+
+import azure.functions as func
+from starlette.requests import Request
+from starlette.responses import Response
+
+from functions._http import Call, dicom_json, dicomweb, path_uid, require_json
+from shared.web import query as scopes
+from shared.web.query import Scope, parse_search_query, require_harmless
+
+bp = func.Blueprint()
+
+
+@dicomweb(bp, "search_studies", "studies", "GET")
+async def search_studies(req: Request, call: Call) -> Response:
+    """All studies."""
+    return await _search(req, call, scopes.STUDIES)
+
+
+@dicomweb(bp, "search_series", "series", "GET")
+async def search_series(req: Request, call: Call) -> Response:
+    """All series."""
+    return await _search(req, call, scopes.SERIES)
+
+
+@dicomweb(bp, "search_instances", "instances", "GET")
+async def search_instances(req: Request, call: Call) -> Response:
+    """All instances."""
+    return await _search(req, call, scopes.INSTANCES)
+
+
+@dicomweb(bp, "search_series_of_study", "studies/{study}/series", "GET")
+async def search_series_of_study(req: Request, call: Call) -> Response:
+    """The series of a study."""
+    return await _search(req, call, scopes.SERIES_OF_STUDY)
+
+
+@dicomweb(bp, "search_instances_of_study", "studies/{study}/instances", "GET")
+async def search_instances_of_study(req: Request, call: Call) -> Response:
+    """The instances of a study."""
+    return await _search(req, call, scopes.INSTANCES_OF_STUDY)
+
+
+@dicomweb(bp, "search_instances_of_series", "studies/{study}/series/{series}/instances", "GET")
+async def search_instances_of_series(req: Request, call: Call) -> Response:
+    """The instances of a series."""
+    return await _search(req, call, scopes.INSTANCES_OF_SERIES)
+
+
+async def _search(req: Request, call: Call, scope: Scope) -> Response:
+    require_json(req)
+    require_harmless(req.url.query)
+    query = parse_search_query(req.query_params.multi_items(), scope, most=call.limits.search_limit)
+    uids = {name: path_uid(req, name) for name in ("study", "series") if name in req.path_params}
+    rows = await call.tenant.search.search(
+        query,
+        scope,
+        partition=call.partition.folded,
+        major=call.major,
+        base_url=call.base_url,
+        **uids,
+    )
+    return dicom_json(rows) if rows else Response(status_code=204)

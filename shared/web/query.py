@@ -1,0 +1,224 @@
+"""Search parameters: which keys, which fields, which page (PS3.18 8.3.4, 10.6.1; spec §4).
+
+Only the form is judged here; what a value means is for ``shared.search.matching``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from shared.dicom import attributes as dicom
+from shared.dicom import tags
+from shared.errors import MalformedQuery
+
+DEFAULT_LIMIT = 100
+_T = TypeVar("_T")
+_HEX_TAG = re.compile(r"[0-9A-Fa-f]{8}")
+_ANGLE = re.compile(r"<|%3c", re.IGNORECASE)
+_NOT_QUERYABLE = (
+    "Invalid query: AttributeId {name} is not queryable.  If the parameter is an attribute "
+    "keyword, check the casing as they are case-sensitive. The conformance statement has a list "
+    "of supported query parameters, attributes and the levels."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a search resource matches and returns (spec §4.1).
+
+    Parameters
+    ----------
+    level : str
+        What each result is: ``study``, ``series`` or ``instance``.
+    levels : tuple of str
+        Levels whose attributes may be matched and are returned.
+    path : frozenset of int
+        UIDs that the path gives.
+    """
+
+    level: dicom.Level
+    levels: tuple[dicom.Level, ...]
+    path: frozenset[int] = frozenset()
+
+
+_STUDY_UID, _SERIES_UID = tags.STUDY_INSTANCE_UID, tags.SERIES_INSTANCE_UID
+STUDIES = Scope("study", ("study",))
+SERIES = Scope("series", ("study", "series"))
+INSTANCES = Scope("instance", ("study", "series", "instance"))
+SERIES_OF_STUDY = Scope("series", ("series",), frozenset({_STUDY_UID}))
+INSTANCES_OF_STUDY = Scope("instance", ("series", "instance"), frozenset({_STUDY_UID}))
+INSTANCES_OF_SERIES = Scope("instance", ("instance",), frozenset({_STUDY_UID, _SERIES_UID}))
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One attribute to match. ``name`` is as the client spelled it."""
+
+    name: str
+    key: dicom.SearchKey
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """A search.
+
+    Parameters
+    ----------
+    filters : tuple of Filter
+        All of them have to match.
+    fields : frozenset of int
+        Top-level attributes asked for by ``includefield``.
+    all_fields : bool
+        ``includefield=all``.
+    limit, offset : int
+        Most results, and how many to leave out before them.
+    fuzzy : bool
+        Person names match by the beginnings of their words.
+    """
+
+    filters: tuple[Filter, ...] = ()
+    fields: frozenset[int] = frozenset()
+    all_fields: bool = False
+    limit: int = DEFAULT_LIMIT
+    offset: int = 0
+    fuzzy: bool = False
+
+
+def require_harmless(raw_query: str) -> None:
+    """Refuse a query string with ``<`` or ``%3c`` anywhere (spec §4.5).
+
+    Raises
+    ------
+    MalformedQuery
+        There is one.
+    """
+    if _ANGLE.search(raw_query):
+        raise MalformedQuery("Invalid query: the character '<' is not allowed.")
+
+
+def parse_search_query(items: Iterable[tuple[str, str]], scope: Scope, *, most: int) -> SearchQuery:
+    """The search that a query string asks for.
+
+    Parameters
+    ----------
+    items : Iterable of (name, value)
+        Decoded, in their order, repeated names included. Nameless ones are passed over.
+    scope : Scope
+        Of the resource.
+    most : int
+        Largest ``limit``.
+
+    Raises
+    ------
+    MalformedQuery
+        A parameter is unknown, malformed or given twice; the message names it.
+
+    References
+    ----------
+    PS3.18 8.3.4, 10.6.1.2.
+    """
+    collected = _Collected(scope, most)
+    for name, value in items:
+        if name:
+            collected.take(name, value)
+    return SearchQuery(
+        tuple(collected.filters.values()),
+        frozenset(collected.fields),
+        collected.all_fields,
+        collected.limit if collected.limit is not None else min(DEFAULT_LIMIT, most),
+        collected.offset or 0,
+        collected.fuzzy or False,
+    )
+
+
+@dataclass(slots=True)
+class _Collected:
+    scope: Scope
+    most: int
+    filters: dict[tuple[int, ...], Filter] = field(default_factory=dict)
+    fields: set[int] = field(default_factory=set)
+    all_fields: bool = False
+    limit: int | None = None
+    offset: int | None = None
+    fuzzy: bool | None = None
+
+    def take(self, name: str, value: str) -> None:
+        match name.lower():
+            case "includefield":
+                self._take_fields(value)
+            case "limit":
+                self.limit = _once(name, self.limit, _number(name, value, 1, self.most))
+            case "offset":
+                self.offset = _once(name, self.offset, _number(name, value, 0, 2**31 - 1))
+            case "fuzzymatching":
+                self.fuzzy = _once(name, self.fuzzy, _truth(name, value))
+            case _:
+                self._take_filter(name, value)
+
+    def _take_fields(self, value: str) -> None:
+        for element in value.split(","):
+            word = element.strip()
+            if word.lower() == "all":
+                self.all_fields = True
+            elif word:
+                self.fields.add(_path("includefield", word)[0])
+
+    def _take_filter(self, name: str, value: str) -> None:
+        path = _path(name, name)
+        key = dicom.SEARCH_KEYS.get(path)
+        if key is None or key.level not in self.scope.levels or path[0] in self.scope.path:
+            raise MalformedQuery(_NOT_QUERYABLE.format(name=_shown(name)))
+        if path in self.filters:
+            raise MalformedQuery(f"Invalid query: {_shown(name)} is given more than once.")
+        self.filters[path] = Filter(name, key, value)
+
+
+def _once(name: str, before: _T | None, now: _T) -> _T:
+    if before is not None:
+        raise MalformedQuery(f"Invalid query: {name} is given more than once.")
+    return now
+
+
+def _path(parameter: str, text: str) -> tuple[int, ...]:
+    """The tags of an attribute identifier: keywords or hexadecimal tags, joined by dots."""
+    found = [_tag(word) for word in text.split(".")]
+    known = [tag for tag in found if tag is not None]
+    if len(known) != len(found):
+        where = "" if parameter == text else f" in {parameter}"
+        raise MalformedQuery(
+            f"Invalid query: {_shown(text)}{where} is no attribute that is known. Keywords are "
+            "case-sensitive; tags have eight hexadecimal digits."
+        )
+    return tuple(known)
+
+
+def _tag(word: str) -> int | None:
+    if _HEX_TAG.fullmatch(word):
+        tag = int(word, 16)
+        return tag if tags.is_private(tag) or tags.entry(tag) is not None else None
+    return tags.tag_of(word)
+
+
+def _number(name: str, value: str, least: int, most: int) -> int:
+    text = value.strip()
+    if not text.isascii() or not text.isdigit() or len(text) > 10:
+        raise MalformedQuery(f"Invalid query: {name} must be a whole number.")
+    if not least <= int(text) <= most:
+        raise MalformedQuery(f"Invalid query: {name} must be from {least} to {most}.")
+    return int(text)
+
+
+def _truth(name: str, value: str) -> bool:
+    words: Sequence[str] = ("false", "true")
+    if value.strip().lower() not in words:
+        raise MalformedQuery(f"Invalid query: {name} must be true or false.")
+    return value.strip().lower() == "true"
+
+
+def _shown(name: str) -> str:
+    """What a client sent, short and harmless enough to repeat to it."""
+    return "".join(letter for letter in name[:100] if letter.isprintable())
