@@ -83,6 +83,7 @@ class Committer:
         self._ids = ids
         self._clock = clock
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._aligning: dict[str, asyncio.Lock] = {}
 
     async def add(self, instances: Sequence[NewInstance]) -> list[Outcome | Exception]:
         """Add instances, of any studies.
@@ -117,7 +118,7 @@ class Committer:
         for attempt in range(_MOST_ATTEMPTS):
             if not waiting:
                 # all were there: by a process, perhaps, that died before it had aligned the study
-                await align(self._documents, pk)
+                await self.align(pk)
                 break
             known = await self._look_up(pk, {new.key.series for new in waiting})
             plan = self._plan(pk, known, waiting)
@@ -135,7 +136,7 @@ class Committer:
                 raise
             self._remember(pk, plan.after)
             if plan.spreads:
-                await align(self._documents, pk)
+                await self.align(pk)
             break
         else:
             raise Unavailable
@@ -159,6 +160,15 @@ class Committer:
             if stored is not None and stored != new.version:
                 outcomes[new.version] = Outcome.ALREADY_STORED
         return [new for new in waiting if new.key.document_id not in versions]
+
+    async def align(self, pk: str) -> None:
+        """Align a study; those who ask while one is at it find it done."""
+        lock = self._aligning.setdefault(pk, asyncio.Lock())
+        async with lock:
+            await align(self._documents, pk)
+            self.forget(pk)
+        if not lock.locked():
+            self._aligning.pop(pk, None)
 
     # What is known of a study -------------------------------------------------------------
 

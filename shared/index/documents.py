@@ -184,7 +184,8 @@ def patch_of(before: JsonObject, after: JsonObject) -> list[Operation]:
         for tag in sorted(before[member].keys() | after[member].keys())
         if before[member].get(tag) != after[member].get(tag)
     }
-    if after.get("spreading") and not before.get("spreading"):
+    if after.get("spreading"):
+        # even if it was so before: by now another writer may have aligned, and cleared it
         put["spreading",] = True
     add: dict[tuple[str, ...], int] = {
         (name,): after[name] - before[name]

@@ -21,7 +21,6 @@ from shared.dicom import attributes as dicom
 from shared.dicom.instance import JsonElement
 from shared.errors import OperationRefused, ServiceTrouble, Unavailable
 from shared.index import shapes
-from shared.index.align import align
 from shared.index.commit import Committer
 from shared.index.documents import (
     iso,
@@ -155,7 +154,7 @@ class Remover:
         self._committer.forget(pk)
         await self._documents.commit(INDEX.name, pk, operations)
         if study is not None and study["spreading"]:
-            await align(self._documents, pk)
+            await self._committer.align(pk)
         await self._ask_for_purge(pk, tombstone["id"])
 
     async def _ask_for_purge(self, pk: str, tombstone: str) -> None:

@@ -1,0 +1,99 @@
+"""A 1 GiB multi-frame instance goes in and out through a process that stays small."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support import dicom
+from tests.support.azurite import azurite_running
+from tests.support.server import Server
+
+_FRAMES = 2048
+_FRAME = 512 * 512 * 2
+_MOST_RESIDENT = 200 * 1024**2
+
+
+@pytest.fixture(scope="module")
+def large_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A service whose blobs lie on disk."""
+    folder = tmp_path_factory.mktemp("large")
+    (folder / "azurite").mkdir()
+    with (
+        azurite_running(folder / "azurite", in_memory=False) as connection,
+        Server(connection=connection, data=folder / "data", seed=True) as server,
+    ):
+        yield server
+
+
+def _frame(number: int) -> bytes:
+    return number.to_bytes(4, "little") * (_FRAME // 4)
+
+
+def _file() -> tuple[bytes, int]:
+    """The file up to its pixel values, and its size in all."""
+    ds = dicom.multi_frame(
+        frames=1, Rows=512, Columns=512, NumberOfFrames=_FRAMES, BitsAllocated=16, BitsStored=16
+    )
+    data = dicom.part10(ds)
+    head = data[: data.rindex(b"\xe0\x7f\x10\x00")]
+    size = _FRAMES * _FRAME
+    return head + b"\xe0\x7f\x10\x00OW\0\0" + size.to_bytes(4, "little"), size
+
+
+def test_one_gibibyte_is_stored_and_returned_within_200_megabytes(large_server: Server) -> None:
+    head, size = _file()
+    sent = hashlib.sha256()
+
+    def body() -> Iterator[bytes]:
+        sent.update(head)
+        yield head
+        for number in range(_FRAMES):
+            piece = _frame(number)
+            sent.update(piece)
+            yield piece
+
+    base = f"{large_server.base_url}/main/v2"
+    large_server.reset_rss_peak()
+    with httpx.Client(timeout=300) as client:
+        stored = client.post(
+            f"{base}/studies", content=body(), headers={"Content-Type": "application/dicom"}
+        )
+        assert stored.status_code == 200, stored.text
+        url = stored.json()["00081199"]["Value"][0]["00081190"]["Value"][0]
+        received = hashlib.sha256()
+        length = 0
+        accept = {"Accept": "application/dicom; transfer-syntax=*"}
+        with client.stream("GET", url, headers=accept) as answer:
+            assert answer.status_code == 200
+            for piece in answer.iter_bytes(1024 * 1024):
+                received.update(piece)
+                length += len(piece)
+        frame = client.get(f"{url}/frames/2000", headers={"Accept": "application/octet-stream"})
+    assert length == len(head) + size
+    assert received.digest() == sent.digest()
+    assert frame.content == _frame(1999)
+    peak = large_server.rss_peak()
+    print(f"peak {peak / 1024**2:.0f} MB")
+    assert peak < _MOST_RESIDENT, f"{peak / 1024**2:.0f} MB"
+
+
+def test_what_is_left_in_the_log_has_no_patient_data(large_server: Server) -> None:
+    base = f"{large_server.base_url}/main/v2"
+    ds = dicom.ct(PatientName="Secret^Name", PatientID="SECRET-ID")
+    with httpx.Client(timeout=60) as client:
+        headers = {"Content-Type": "application/dicom"}
+        data = dicom.part10(ds)
+        for content in (data, data, data[:-2], b"SECRET-ID"):
+            client.post(f"{base}/studies", content=content, headers=headers)
+        client.get(f"{base}/studies?PatientName=Secret^Name")
+        client.get(f"{base}/studies?PatientID=SECRET-ID&limit=x")
+        client.get(f"{base}/studies/SECRET-ID")
+    text = Path(large_server.log).read_text("utf-8")
+    assert "store" in text
+    assert "Secret" not in text
+    assert "SECRET" not in text
