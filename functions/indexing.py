@@ -46,7 +46,8 @@ for _tenant in os.environ.get("DICOM_TENANTS", "main").replace(" ", "").split(",
 @bp.function_name("complete_commit")
 @bp.queue_trigger(arg_name="message", queue_name=COMPLETE_QUEUE, connection=_CONNECTION)
 async def complete_commit(message: func.QueueMessage) -> None:
-    """Look again at a file that was too young when its event came."""
+    """Look again at files that were too young when their events came."""
     body = json.loads(message.get_body())
     tenant = await (await services()).tenant(body["tenant"])
-    await tenant.completer.complete(body["blob"])
+    for blob in body["blobs"]:
+        await tenant.completer.complete(blob)

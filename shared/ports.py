@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeAlias
 
 from shared.where import Order, Scalar, Where
@@ -338,6 +338,15 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """The time in UTC, with its zone."""
         ...
+
+
+VERSION_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
+VERSION_LOW_BITS = 22
+
+
+def time_of(version: str) -> datetime:
+    """When a version was made, in UTC, to the millisecond."""
+    return VERSION_EPOCH + timedelta(milliseconds=int(version) >> VERSION_LOW_BITS)
 
 
 class Ids(Protocol):

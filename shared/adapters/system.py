@@ -8,8 +8,9 @@ import time
 import uuid
 from datetime import UTC, datetime
 
-_EPOCH_MS = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000)
-_LOW_BITS = 22
+from shared.ports import VERSION_EPOCH, VERSION_LOW_BITS
+
+_EPOCH_MS = int(VERSION_EPOCH.timestamp() * 1000)
 _STEP_BITS = 6
 _VERSION_DIGITS = 19
 
@@ -37,10 +38,10 @@ class RandomIds:
 
     def version(self) -> str:
         """A new instance version: 19 decimal digits, later ones sort higher."""
-        now = (time.time_ns() // 1_000_000 - _EPOCH_MS) << _LOW_BITS
+        now = (time.time_ns() // 1_000_000 - _EPOCH_MS) << VERSION_LOW_BITS
         with self._lock:
             if now > self._last:
-                self._last = now | secrets.randbits(_LOW_BITS)
+                self._last = now | secrets.randbits(VERSION_LOW_BITS)
             else:
                 self._last += 1 + secrets.randbits(_STEP_BITS)
             return f"{self._last:0{_VERSION_DIGITS}}"

@@ -8,6 +8,7 @@ breaks the rules.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator
@@ -24,13 +25,15 @@ from shared.index.commit import Outcome
 from shared.index.removal import Remover
 from shared.index.schema import INDEX
 from shared.index.shapes import InstanceKey, parse_blob_key
-from shared.ports import Blobs, Clock, Documents, Queue, StoredBlob
+from shared.ports import Blobs, Clock, Documents, Queue, StoredBlob, time_of
 from shared.store.intake import Received, bulk_data_uri, key_of
 from shared.store.service import StoreService
 from shared.where import And, Eq, Member
 
 COMPLETE_QUEUE = "complete"
 _MAJOR = 2
+_GATHERING_S = 0.1
+_MOST_IN_A_MESSAGE = 100  # 48 KiB a message, and a key has at most about 330 characters
 
 _log = logging.getLogger("dicom.store")
 
@@ -74,6 +77,8 @@ class Completer:
         self._tenant = tenant
         self._tenant_url = tenant_url
         self._grace = grace
+        self._waiting: list[str] | None = None
+        self._sending: asyncio.Task[None] | None = None
 
     async def complete(self, blob: str) -> Completion:
         """Look at one file. Running it twice, or at the same time, ends in the same state."""
@@ -84,16 +89,35 @@ class Completer:
         settled = await self._settled(key, version)
         if settled is not None:
             return settled
-        info = await self._blobs.info(blob)
-        if info is None:
-            return Completion.GONE
-        age = self._clock.now() - info.created
-        if age < self._grace:
-            wait = (self._grace - age).total_seconds() + 1
-            message = {"tenant": self._tenant, "blob": blob}
-            await self._queue.send(COMPLETE_QUEUE, message, delay_s=wait)
+        if self._clock.now() - time_of(version) < self._grace:
+            await self._look_again(blob)
             return Completion.TOO_YOUNG
+        if await self._blobs.info(blob) is None:
+            return Completion.GONE
         return await self._take_in(blob, key, version)
+
+    async def _look_again(self, blob: str) -> None:
+        """Ask for another look when the grace is over; returns when the message is queued.
+
+        Files that come at about the same time, as those of one request do, share a message.
+        """
+        if self._waiting is None:
+            self._waiting = []
+            self._sending = asyncio.create_task(self._send_waiting(self._waiting))
+        sending = self._sending
+        self._waiting.append(blob)
+        if len(self._waiting) >= _MOST_IN_A_MESSAGE:
+            self._waiting = None
+        if sending is not None:
+            await asyncio.shield(sending)
+
+    async def _send_waiting(self, waiting: list[str]) -> None:
+        await asyncio.sleep(_GATHERING_S)
+        if self._waiting is waiting:
+            self._waiting = None
+        message = {"tenant": self._tenant, "blobs": waiting}
+        delay = self._grace.total_seconds() + 1
+        await self._queue.send(COMPLETE_QUEUE, message, delay_s=delay)
 
     async def _settled(self, key: InstanceKey, version: str) -> Completion | None:
         """Whether the index knows of this version: as stored, or as deleted."""

@@ -216,6 +216,7 @@ def _front(address: str) -> Callable[[Request], Awaitable[Response]]:
     client = httpx.AsyncClient(
         timeout=_REQUEST_S, trust_env=False, limits=httpx.Limits(max_connections=None)
     )
+    client.headers.clear()  # of its own it would ask for gzip, whatever the client takes
 
     async def forward(request: Request) -> Response:
         path = request.scope["raw_path"].decode("ascii")

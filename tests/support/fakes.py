@@ -1,0 +1,119 @@
+"""Ports in memory, for use cases that are to meet trouble: each can be told to fail."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from shared.adapters.sqlite.documents import SqliteDocuments
+from shared.errors import AlreadyStored, BlobNotFound, RangeNotSatisfiable
+from shared.ports import BlobInfo, ByteSpan, JsonObject, Operation, StoredBlob
+
+_PIECE = 64 * 1024
+
+
+class FixedClock:
+    """A clock that moves only when told to."""
+
+    def __init__(self, now: datetime | None = None) -> None:
+        self._now = now or datetime(2026, 1, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        """The time that was set."""
+        return self._now
+
+    def pass_by(self, **duration: float) -> None:
+        """Let time pass, as ``timedelta(**duration)``."""
+        self._now += timedelta(**duration)
+
+
+class MemoryBlobs:
+    """Blobs in a dictionary. ``failing`` is asked before each call and may raise."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, bytes] = {}
+        self.failing: Callable[[str, str], None] = lambda _call, _key: None
+        self.created = datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredBlob:
+        """See ``Blobs.put``."""
+        data = b"".join([chunk async for chunk in chunks])
+        self.failing("put", key)
+        if key in self.content:
+            raise AlreadyStored(key)
+        self.content[key] = data
+        return StoredBlob(len(data), hashlib.sha256(data).digest())
+
+    async def read(self, key: str, span: ByteSpan | None = None) -> AsyncIterator[bytes]:
+        """See ``Blobs.read``."""
+        self.failing("read", key)
+        if key not in self.content:
+            raise BlobNotFound(key)
+        data = self.content[key]
+        if span is not None:
+            if span.offset >= len(data):
+                raise RangeNotSatisfiable(len(data))
+            data = data[span.offset : span.end]
+        return _pieces(data)
+
+    async def info(self, key: str) -> BlobInfo | None:
+        """See ``Blobs.info``."""
+        self.failing("info", key)
+        if key not in self.content:
+            return None
+        return BlobInfo(key, len(self.content[key]), self.created)
+
+    async def delete(self, key: str) -> bool:
+        """See ``Blobs.delete``."""
+        self.failing("delete", key)
+        return self.content.pop(key, None) is not None
+
+    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        """See ``Blobs.list``."""
+        for key in sorted(self.content):
+            if key.startswith(prefix):
+                yield BlobInfo(key, len(self.content[key]), self.created)
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), _PIECE):
+        yield data[start : start + _PIECE]
+
+
+class MemoryQueue:
+    """Messages in a list of (queue, message, delay)."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, JsonObject, float]] = []
+        self.failing: Callable[[], None] = lambda: None
+
+    async def send(self, queue: str, message: JsonObject, *, delay_s: float = 0) -> None:
+        """See ``Queue.send``."""
+        self.failing()
+        self.sent.append((queue, message, delay_s))
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+
+class TroubledDocuments(SqliteDocuments):
+    """The embedded index; ``failing`` is asked before each commit and may raise.
+
+    Deriving from the real body keeps its promises real.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.failing: Callable[[Sequence[Operation]], None] = lambda _operations: None
+        self.commits = 0
+
+    async def commit(self, container: str, partition: str, operations: Sequence[Operation]) -> None:
+        """See ``Documents.commit``."""
+        self.commits += 1
+        self.failing(operations)
+        await super().commit(container, partition, operations)

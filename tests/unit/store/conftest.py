@@ -1,0 +1,99 @@
+"""The use cases of one tenant on ports that can be told to fail."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.system import RandomIds
+from shared.config import Limits
+from shared.delete.service import DeleteService
+from shared.index.commit import Committer
+from shared.index.removal import Remover
+from shared.retrieve.service import RetrieveService
+from shared.store.complete import Completer
+from shared.store.intake import Destination
+from shared.store.models import StoreResult
+from shared.store.service import StoreService
+from tests.support.fakes import FixedClock, MemoryBlobs, MemoryQueue, TroubledDocuments
+
+URL = "http://host/main/v2"
+
+
+@dataclass
+class Tenant:
+    """What a test drives, and what it looks at."""
+
+    documents: TroubledDocuments
+    blobs: MemoryBlobs
+    queue: MemoryQueue
+    clock: FixedClock
+    store_service: StoreService
+    delete: DeleteService
+    retrieve: RetrieveService
+    completer: Completer
+
+    async def store(self, *files: bytes, study: str | None = None, major: int = 2) -> StoreResult:
+        """Store files as one request."""
+
+        async def contents() -> AsyncIterator[AsyncIterator[bytes]]:
+            for data in files:
+                yield _one(data)
+
+        destination = Destination("Microsoft.Default", study, major, URL)
+        return await self.store_service.store(contents(), destination)
+
+    async def indexed(self, kind: str) -> list[dict[str, object]]:
+        """All documents of one type."""
+        from shared.where import Eq
+
+        return await self.documents.query("index", Eq(("type",), kind), limit=10_000)
+
+
+async def _one(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+@pytest.fixture
+async def tenant(tmp_path: Path) -> AsyncIterator[Tenant]:
+    """A fresh tenant."""
+    documents = TroubledDocuments(tmp_path / "index.sqlite")
+    blobs, queue, ids = MemoryBlobs(), MemoryQueue(), RandomIds()
+    clock = FixedClock(datetime.now(UTC))
+    committer = Committer(documents, ids, clock)
+    store = StoreService(blobs, committer, ids, Limits())
+    remover = Remover(
+        documents,
+        committer,
+        queue,
+        ids=ids,
+        clock=clock,
+        tenant="main",
+        retention=timedelta(days=3),
+    )
+    yield Tenant(
+        documents,
+        blobs,
+        queue,
+        clock,
+        store,
+        DeleteService(documents, blobs, remover, queue=queue, clock=clock, tenant="main"),
+        RetrieveService(documents, blobs),
+        Completer(
+            documents,
+            blobs,
+            store,
+            remover,
+            queue=queue,
+            clock=clock,
+            limits=Limits(),
+            tenant="main",
+            tenant_url="http://host/main",
+            grace=timedelta(minutes=15),
+        ),
+    )
+    await documents.close()
