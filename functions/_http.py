@@ -29,6 +29,9 @@ from shared.web.media_types import require_json_acceptable
 from shared.web.problem import problem
 
 _log = logging.getLogger("dicom.http")
+# The worker's own server logs whole addresses, and queries hold patients' names. A filter, since
+# that server sets levels and handlers anew when it starts.
+logging.getLogger("uvicorn.access").addFilter(lambda _record: False)
 
 _KEYWORDS = {
     "study": "StudyInstanceUid",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import operator
 import zlib
 from array import array
 from collections.abc import Iterable, Sequence
@@ -65,8 +66,8 @@ class Frame:
     parts : tuple of ByteSpan
         The ranges of its bytes, in order, within the same file; between them are item headers.
     shift : int
-        Bits before the first pixel in the first byte (frames of 1-bit images need not begin on
-        a byte).
+        Bits before the first pixel, in little-endian order: frames of 1-bit images need not begin
+        on a byte, nor any on a word.
     bits : int
         Length in bits where it is no number of bytes or ``shift`` is set, otherwise 0.
     word : int
@@ -91,10 +92,11 @@ class Frame:
             raise CorruptData("The file is shorter than its index says.")
         start = self.covering.offset
         data = b"".join(covering[part.offset - start : part.end - start] for part in self.parts)
-        if self.bits:
-            whole = int.from_bytes(data, "little") >> self.shift & ((1 << self.bits) - 1)
-            data = whole.to_bytes((self.bits + 7) // 8, "little")
-        return little_endian(data, self.word)
+        data = little_endian(data, self.word)
+        if not self.bits:
+            return data
+        whole = int.from_bytes(data, "little") >> self.shift & ((1 << self.bits) - 1)
+        return whole.to_bytes((self.bits + 7) // 8, "little")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +152,14 @@ class FrameTable:
         bits = self.pixels.frame_bits()
         if not bits or (bits * self.count + 7) // 8 > value.length:
             raise CorruptData("The pixel data is shorter than its description says.")
+        word = self._word()
         first, last = bits * (number - 1), bits * number
-        start, end = first // 8, (last + 7) // 8
+        start = first // (8 * word) * word
+        end = min(-(-last // (8 * word)) * word, value.length)
         span = ByteSpan(value.offset + start, end - start)
-        uneven = bits % 8 or first % 8
-        return Frame(span, (span,), first % 8, bits if uneven else 0, self._word())
+        shift = first - 8 * start
+        uneven = shift or last != 8 * end
+        return Frame(span, (span,), shift, bits if uneven else 0, word)
 
     def _word(self) -> int:
         if not transfer_syntax.is_big_endian(self.pixels.transfer_syntax_uid):
@@ -193,11 +198,11 @@ class FrameTable:
         if self.fragments is not None:
             offsets, lengths = self.fragments
             ends = itertools.chain((0,), map(sum, zip(offsets, lengths, strict=True)))
-            gaps = [offset - end for offset, end in zip(offsets, ends, strict=False)]
-            found["fragments"] = _packed([len(offsets), *gaps, *lengths])
+            gaps = (offset - end for offset, end in zip(offsets, ends, strict=False))
+            found["fragments"] = _packed(itertools.chain((len(offsets),), gaps, lengths))
         if self.starts is not None and self.fragments is not None:
-            steps = [b - a for a, b in itertools.pairwise((0, *self.starts))]
-            found["starts"] = _packed(steps)
+            before = itertools.chain((0,), self.starts)
+            found["starts"] = _packed(map(operator.sub, self.starts, before))
         return found
 
     @staticmethod
@@ -292,10 +297,17 @@ class Fragments:
         """A table is believed only if each of its offsets points at an item."""
         if len(table) != frames or table[0] != 0:
             return None
-        items = {offset - ITEM_HEADER - self.origin: at for at, offset in enumerate(self.offsets)}
-        starts = [items.get(offset, -1) for offset in table]
-        rising = all(a < b for a, b in itertools.pairwise(starts))
-        return array("Q", starts) if rising and starts[0] == 0 else None
+        starts = array("Q")
+        at, count = 0, len(self.offsets)
+        for offset in table:
+            item = offset + self.origin + ITEM_HEADER
+            while at < count and self.offsets[at] < item:
+                at += 1
+            if at == count or self.offsets[at] != item:
+                return None
+            starts.append(at)
+            at += 1
+        return starts
 
     def _by_markers(self, frames: int) -> Sequence[int] | None:
         """A frame begins where an image begins and the one before has ended (PS3.5 A.4)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Any, Final
 
@@ -23,6 +24,10 @@ _NUMBERS: Final = {
     tags.BITS_STORED: "bits_stored",
     tags.PIXEL_REPRESENTATION: "pixel_representation",
 }
+PIXEL_MODULE: Final = frozenset({*_NUMBERS, tags.PHOTOMETRIC_INTERPRETATION, tags.NUMBER_OF_FRAMES})
+"""The elements that ``PixelNotes.note`` is for."""
+
+_COUNT: Final = re.compile(r"\+?[0-9]{1,12}")
 _FLOAT_BITS: Final = {tags.FLOAT_PIXEL_DATA: 32, tags.DOUBLE_FLOAT_PIXEL_DATA: 64}
 
 
@@ -41,7 +46,7 @@ class PixelNotes:
         return self._description.get("pixel_representation") == 1
 
     def note(self, tag: int, raw: bytes, values: list[str] | None, order: str) -> None:
-        """Take note of a top-level element of group 0028."""
+        """Take note of a top-level element of ``PIXEL_MODULE``."""
         name = _NUMBERS.get(tag)
         if name is not None and len(raw) >= 2:
             self._description[name] = struct.unpack_from(order + "H", raw)[0]
@@ -50,16 +55,23 @@ class PixelNotes:
         elif tag == tags.NUMBER_OF_FRAMES and values:
             self._frames = values[0].strip(" \0")
 
-    def found(self, tag: int, vr: str, offset: int, length: int) -> None:
-        """Take note of the pixel data; ``length`` 0 where it is encapsulated."""
+    def found(self, tag: int, vr: str, offset: int, length: int) -> bool:
+        """Take note of the pixel data; ``length`` 0 where it is encapsulated.
+
+        Returns
+        -------
+        bool
+            Whether they are taken: a data set has one of the three elements, the first counts.
+        """
         if self._element is not None:
-            return  # a data set has one of the three
+            return False
         self._element = tag
         self._description["vr"] = vr
         if length:
             self._native = ByteSpan(offset, length)
         if tag in _FLOAT_BITS:
             self._description["bits_allocated"] = _FLOAT_BITS[tag]
+        return True
 
     def frames(self, syntax: str, fragments: Fragments) -> dict[str, Any] | None:
         """The frame table as JSON, or ``None`` without pixel data."""
@@ -82,4 +94,5 @@ class PixelNotes:
     def _count(self) -> int:
         """NumberOfFrames; 1 where it is absent or no number from 1."""
         text = self._frames or ""
-        return int(text) if text.isdigit() and 0 < int(text) < 2**31 else 1
+        count = int(text) if _COUNT.fullmatch(text) else 1
+        return count if 0 < count < 2**31 else 1

@@ -58,6 +58,7 @@ def text(tag: int) -> str:
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
+@lru_cache(maxsize=8192)
 def key(tag: int) -> str:
     """A tag as the DICOM JSON model names it: ``00080018`` (PS3.18 F.2.2)."""
     return f"{tag:08X}"
