@@ -33,6 +33,7 @@ class _Snapshot(NamedTuple):
     crc: int
     size: int
     has_places: bool
+    lead: str
 
 
 class MetadataWriter:
@@ -51,10 +52,10 @@ class MetadataWriter:
 
     def __init__(self) -> None:
         self.members: Callable[[str], str] | None = None
-        self._kept: list[str] = ["{"]
-        self._kept_length = 1
-        self._is_first = True
-        self._pieces: list[str] = []
+        self._kept: list[str] = []  # whole elements
+        self._kept_length = 0
+        self._lead = "{"  # before the next element that is compressed
+        self._pieces: list[str] = []  # of the current one
         self._length = 0
         self._snapshot: _Snapshot | None = None
         self._restart()
@@ -68,14 +69,10 @@ class MetadataWriter:
 
     def element(self, text: str) -> None:
         """Write a whole top-level element, ``"ggggeeee":{…}``."""
-        if self._is_first:
-            self._is_first = False
-        else:
-            self._kept.append(",")
         self._kept.append(text)
-        self._kept_length += len(text) + 1
+        self._kept_length += len(text)
         if self._kept_length > _SPILL:
-            self._compress()
+            self._compress_kept()
 
     def add(self, text: str) -> None:
         """Add text to the current top-level element, which ``end`` ends."""
@@ -103,39 +100,43 @@ class MetadataWriter:
         if spilled is None:
             self.element(text)
             return text
-        self._is_first = False
-        self._kept.append(text)
-        self._kept_length += len(text)
+        self._compress(text)
         return None
 
     def _spill(self) -> None:
+        """Compress what there is of the current element."""
+        lead = ""
         if self._snapshot is None:
-            self._compress()
+            self._compress_kept()
             self._snapshot = _Snapshot(
-                self._compressor.copy(), len(self._output), self._crc, self._size, self._has_places
+                self._compressor.copy(),
+                len(self._output),
+                self._crc,
+                self._size,
+                self._has_places,
+                self._lead,
             )
-            if not self._is_first:
-                self._kept.append(",")
-        self._kept += self._pieces
+            lead, self._lead = self._lead, ","
+        self._compress(lead + "".join(self._pieces))
         self._pieces.clear()
         self._length = 0
-        self._compress()
 
     def _return_to(self, snapshot: _Snapshot) -> None:
         del self._output[snapshot.output :]
-        self._compressor, _, self._crc, self._size, self._has_places = snapshot
+        (self._compressor, _, self._crc, self._size, self._has_places, self._lead) = snapshot
 
-    def _compress(self) -> None:
-        text = "".join(self._kept)
-        self._kept.clear()
-        self._kept_length = 0
+    def _compress_kept(self) -> None:
+        if self._kept:
+            self._compress(self._lead + ",".join(self._kept))
+            self._lead = ","
+            self._kept.clear()
+            self._kept_length = 0
+
+    def _compress(self, text: str) -> None:
         if self.members is not None:
             text = filled(text, self.members)
         elif "\0" in text:
             self._has_places = True
-        self._compress_text(text)
-
-    def _compress_text(self, text: str) -> None:
         data = text.encode("utf-8", "replace")
         self._crc = zlib.crc32(data, self._crc)
         self._size += len(data)
@@ -143,14 +144,14 @@ class MetadataWriter:
 
     def finish(self) -> MetadataChunk:
         """The whole object as one chunk; ``members`` is known by now if there are bulk values."""
-        self._kept.append("}")
-        self._compress()
+        self._compress_kept()
+        self._compress("{}" if self._lead == "{" else "}")
         if self._has_places and self.members is not None:
-            self._write_again(self.members)
+            self._write_again()
         self._output.append(self._compressor.flush(zlib.Z_FULL_FLUSH))
         return MetadataChunk(b"".join(self._output), self._size, self._crc)
 
-    def _write_again(self, members: Callable[[str], str]) -> None:
+    def _write_again(self) -> None:
         written = [*self._output, self._compressor.flush()]
         self._restart()
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -160,5 +161,5 @@ class MetadataWriter:
             # cut before the last NUL of an open place, else behind the last quote: both are ASCII
             end = data.rfind(b"\0") if data.count(b"\0") % 2 else data.rfind(b'"') + 1
             rest = data[end:]
-            self._compress_text(filled(data[:end].decode(), members))
-        self._compress_text(filled(rest.decode(), members))
+            self._compress(data[:end].decode())
+        self._compress(rest.decode())
