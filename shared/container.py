@@ -126,7 +126,8 @@ class Services:
         blobs = AzureBlobs(self._blob_service, row.blob_container)
         settings, clock, ids, queue = self.settings, self.clock, self.ids, self.queue
         committer = Committer(documents, ids, clock)
-        store = StoreService(blobs, committer, ids, settings.limits)
+        grace = timedelta(seconds=settings.commit_grace_s)
+        store = StoreService(blobs, committer, ids, settings.limits, grace=grace)
         remover = Remover(
             documents,
             committer,
@@ -157,7 +158,7 @@ class Services:
                 limits=settings.limits,
                 tenant=row.tenant,
                 tenant_url=f"{settings.public_base_url}/{row.tenant}",
-                grace=timedelta(seconds=settings.commit_grace_s),
+                grace=grace,
             ),
         )
 

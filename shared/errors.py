@@ -7,6 +7,7 @@
     DicomServiceError
     ├── BadRequest                  what was asked
     │   ├── MalformedRequest        framing, headers, body
+    │   ├── RequestTooSlow          its body did not arrive in time
     │   ├── MalformedQuery          search parameters; names the parameter
     │   ├── InvalidUid              a UID in the path
     │   ├── InvalidFrameList        frame numbers in the path
@@ -56,6 +57,10 @@ class BadRequest(DicomServiceError):
 
 class MalformedRequest(BadRequest):
     """Framing, a header or the body cannot be understood."""
+
+
+class RequestTooSlow(BadRequest):
+    """The body did not arrive in the time that a request may take."""
 
 
 class MalformedQuery(BadRequest):

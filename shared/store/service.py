@@ -12,10 +12,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from datetime import timedelta
 from typing import TypeVar
 
 from shared.config import Limits
-from shared.errors import InstanceRefused, ServiceTrouble, Throttled
+from shared.errors import InstanceRefused, RequestTooSlow, ServiceTrouble, Throttled
 from shared.index.commit import Committer, Outcome
 from shared.index.shapes import InstanceKey
 from shared.ports import Blobs, Ids
@@ -32,6 +33,7 @@ from shared.store.segments import place
 _log = logging.getLogger("dicom.store")
 
 _WRITES_AT_ONCE = 3
+_PART_OF_GRACE = 0.9
 _T = TypeVar("_T")
 _Outcome = Outcome | Exception
 
@@ -39,11 +41,14 @@ _Outcome = Outcome | Exception
 class StoreService:
     """The store transaction of one tenant."""
 
-    def __init__(self, blobs: Blobs, committer: Committer, ids: Ids, limits: Limits) -> None:
+    def __init__(
+        self, blobs: Blobs, committer: Committer, ids: Ids, limits: Limits, *, grace: timedelta
+    ) -> None:
         self._blobs = blobs
         self._committer = committer
         self._ids = ids
         self._limits = limits
+        self._most_seconds = _PART_OF_GRACE * grace.total_seconds()
 
     async def store(
         self, contents: AsyncIterator[AsyncIterator[bytes]], destination: Destination
@@ -67,16 +72,25 @@ class StoreService:
         ------
         PayloadTooLarge
             An instance is larger than one may be.
+        RequestTooSlow
+            The request did not arrive within nine tenths of the grace. After the grace its files
+            would be taken for those of a process that died.
         Throttled, Unavailable
             Every instance failed because a store does not take it.
         """
         request = _Request(self, destination)
+        deadline = asyncio.timeout(self._most_seconds)
         try:
-            async for content in contents:
-                await request.take(content)
-            await request.written()
-        except BaseException:
+            async with deadline:
+                async for content in contents:
+                    await request.take(content)
+                await request.written()
+        except BaseException as error:
             await _regardless_of_cancellation(request.undo())
+            if isinstance(error, TimeoutError) and deadline.expired():
+                raise RequestTooSlow(
+                    f"A store has to arrive within {self._most_seconds:.0f} seconds."
+                ) from error
             raise
         return await _regardless_of_cancellation(request.commit())
 

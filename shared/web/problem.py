@@ -26,6 +26,7 @@ STATUS: Final = MappingProxyType(
         errors.AccessDenied: 403,
         errors.NotFound: 404,
         errors.NotAcceptable: 406,
+        errors.RequestTooSlow: 408,
         errors.StateConflict: 409,
         errors.PreconditionFailed: 412,
         errors.PayloadTooLarge: 413,

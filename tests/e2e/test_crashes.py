@@ -24,7 +24,7 @@ from tests.support.server import Server
 _CRASHING = Path(dicom.__file__).parent / "crashing_app"
 _MOST_WRITES = 30
 _SETTLED_S = 60.0
-_GRACE = {"DICOM_COMMIT_GRACE_SECONDS": "0.5", "DICOM_SWEEP_SCHEDULE": "*/2 * * * * *"}
+_GRACE = {"DICOM_COMMIT_GRACE_SECONDS": "3", "DICOM_SWEEP_SCHEDULE": "*/2 * * * * *"}
 
 
 def _multipart(*datasets: Dataset) -> tuple[bytes, dict[str, str]]:

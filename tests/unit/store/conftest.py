@@ -65,7 +65,8 @@ async def tenant(tmp_path: Path) -> AsyncIterator[Tenant]:
     blobs, queue, ids = MemoryBlobs(), MemoryQueue(), RandomIds()
     clock = FixedClock(datetime.now(UTC))
     committer = Committer(documents, ids, clock)
-    store = StoreService(blobs, committer, ids, Limits())
+    grace = timedelta(minutes=15)
+    store = StoreService(blobs, committer, ids, Limits(), grace=grace)
     remover = Remover(
         documents,
         committer,
@@ -93,7 +94,7 @@ async def tenant(tmp_path: Path) -> AsyncIterator[Tenant]:
             limits=Limits(),
             tenant="main",
             tenant_url="http://host/main",
-            grace=timedelta(minutes=15),
+            grace=grace,
         ),
     )
     await documents.close()

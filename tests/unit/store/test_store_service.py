@@ -7,7 +7,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.errors import MalformedRequest, OperationRefused, Refusal, Throttled, Unavailable
+from shared.errors import (
+    MalformedRequest,
+    OperationRefused,
+    Refusal,
+    RequestTooSlow,
+    Throttled,
+    Unavailable,
+)
 from shared.store.intake import SMALL_BYTES, Destination
 from shared.store.models import ALREADY_STORED, PROCESSING_FAILURE, Refused, Stored
 from tests.support import dicom
@@ -58,6 +65,21 @@ async def test_a_client_that_leaves_has_nothing_stored(tenant: Tenant) -> None:
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
+    assert not tenant.blobs.content
+    assert not await tenant.indexed("instance")
+
+
+async def test_a_request_that_takes_too_long_has_nothing_stored(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenant.store_service, "_most_seconds", 0.1)
+
+    async def contents() -> AsyncIterator[AsyncIterator[bytes]]:
+        yield _pieces(dicom.base())
+        await asyncio.sleep(3600)
+
+    with pytest.raises(RequestTooSlow):
+        await tenant.store_service.store(contents(), _DESTINATION)
     assert not tenant.blobs.content
     assert not await tenant.indexed("instance")
 

@@ -51,6 +51,7 @@ def test_every_row_of_the_table_is_an_error():
         (errors.InvalidPartitionName, 400),
         (errors.UnknownPartition, 400),
         (errors.UnsupportedApiVersion, 400),
+        (errors.RequestTooSlow, 408),
         (errors.NotAuthenticated, 401),
         (errors.NotAllowed, 403),
         (errors.TenantNotFound, 404),
