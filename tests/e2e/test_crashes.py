@@ -62,6 +62,12 @@ def _several_with_segment(base: str) -> Callable[[], int]:
     return lambda: _store(base, first, *rest, other)
 
 
+def _large_file(base: str) -> Callable[[], int]:
+    """Written block by block."""
+    ds = dicom.multi_frame(frames=36, Rows=512, Columns=512, PixelData=bytes(36 * 512 * 512))
+    return lambda: _store(base, ds)
+
+
 def _changed_attributes(base: str) -> Callable[[], int]:
     """A second instance that changes the study's name: documents below it have to follow."""
     first = dicom.ct(PatientName="Before^Change")
@@ -104,6 +110,7 @@ def _delete_study(base: str) -> Callable[[], int]:
     [
         _new_study,
         _several_with_segment,
+        _large_file,
         _changed_attributes,
         _duplicate,
         _delete_instance,

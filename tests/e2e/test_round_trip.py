@@ -76,6 +76,7 @@ def test_a_file_comes_back_byte_for_byte_or_is_refused_with_its_reason(
     assert answer.status_code in (200, 202), answer.text
     url = answer.json()["00081199"]["Value"][0]["00081190"]["Value"][0]
     _assert_same_bytes(http, url, data)
+    _assert_found(http, url)
     _assert_metadata(http, url, path)
     _assert_frames(http, url, path)
 
@@ -91,6 +92,18 @@ def _assert_same_bytes(http: httpx.Client, url: str, data: bytes) -> None:
     assert answer.status_code == 200
     assert answer.content == data
     assert answer.headers["content-length"] == str(len(data))
+
+
+def _assert_found(http: httpx.Client, url: str) -> None:
+    study, series, instance = url.split("/")[-5::2]
+    for resource in (
+        f"/studies?StudyInstanceUID={study}",
+        f"/series?SeriesInstanceUID={series}",
+        f"/instances?SOPInstanceUID={instance}",
+        f"/studies/{study}/series/{series}/instances?SOPInstanceUID={instance}",
+    ):
+        [row] = http.get(resource).json()
+        assert row["0020000D"]["Value"] == [study]
 
 
 def _assert_metadata(http: httpx.Client, url: str, path: Path) -> None:

@@ -1,7 +1,8 @@
 """Store and delete as the app has them, but the process kills itself just before its n-th write.
 
-``CRASH_BEFORE_WRITE=n`` says which; writes are those of the ports: blobs put and deleted, commits
-of documents, messages sent. With a number greater than there are writes nothing happens.
+``CRASH_BEFORE_WRITE=n`` says which; writes are requests to the blob service (blocks of a large file
+one by one), commits of documents, and messages sent. With a number greater than there are writes
+nothing happens.
 """
 
 import os
@@ -12,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import azure.functions as func
+from azure.storage.blob.aio import BlobClient
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from functions import delete, store
-from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.azure.queues import AzureQueue
 from shared.adapters.sqlite.documents import SqliteDocuments
 
@@ -35,7 +36,7 @@ def _crashing(write: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
 
 
 for port, names in (
-    (AzureBlobs, ("put", "delete")),
+    (BlobClient, ("upload_blob", "stage_block", "commit_block_list", "delete_blob")),
     (SqliteDocuments, ("commit",)),
     (AzureQueue, ("send",)),
 ):
