@@ -1,7 +1,9 @@
 """Queue triggers: one listener a function, with the rules of the real host.
 
-A message is invisible for ten minutes while its function runs. After a failure it is visible
-again after ``visibilityTimeout``; at ``maxDequeueCount`` it moves to ``<queue>-poison``.
+A message is invisible while its function runs: its lease is renewed until then, as the real host
+does. The lease is half a minute here and ten there, for on one machine a process is more often
+stopped, and what it had begun should not wait so long. After a failure a message is visible again
+after ``visibilityTimeout``; at ``maxDequeueCount`` it moves to ``<queue>-poison``.
 
 References
 ----------
@@ -31,8 +33,10 @@ from local_host.invocations import Invocations, log
 from local_host.settings import QueueOptions, resolve_connection, resolve_names
 from local_host.storage import queue_service
 
-RUN_VISIBILITY_S = 600
-"""Seconds for which a message is hidden while its function runs."""
+LEASE_S = 30
+"""Seconds after which a message whose process died is visible again."""
+
+_RENEWAL_S = LEASE_S / 3
 
 POISON_SUFFIX = "-poison"
 _SHORTEST_WAIT_S = 0.1
@@ -129,7 +133,7 @@ class QueueListener:
         count = 0
         try:
             pages = self._queue.receive_messages(
-                messages_per_page=self._options.batch_size, visibility_timeout=RUN_VISIBILITY_S
+                messages_per_page=self._options.batch_size, visibility_timeout=LEASE_S
             ).by_page()
             async for message in await anext(pages):
                 count += 1
@@ -164,7 +168,8 @@ class QueueListener:
         if body is None or (count > self._options.max_dequeue_count and not self._is_poison):
             await self._poison(message)
             return False
-        if await self._invocations.run(self._function, _hosted(message, body)):
+        succeeded, message = await self._run(message, body)
+        if succeeded:
             await self._delete(message)
             return True
         if self._is_poison:
@@ -175,6 +180,27 @@ class QueueListener:
             visible_in_s = int(self._options.visibility_timeout_s)
             await self._queue.update_message(message, visibility_timeout=visible_in_s)
         return False
+
+    async def _run(self, message: QueueMessage, body: bytes) -> tuple[bool, QueueMessage]:
+        """Run the function; with its outcome, the message as the last renewal left it."""
+        running = asyncio.ensure_future(
+            self._invocations.run(self._function, _hosted(message, body))
+        )
+        try:
+            while not (await asyncio.wait({running}, timeout=_RENEWAL_S))[0]:
+                message = await self._renew(message)
+            return running.result(), message
+        finally:
+            running.cancel()
+
+    async def _renew(self, message: QueueMessage) -> QueueMessage:
+        try:
+            return await self._queue.update_message(message, visibility_timeout=LEASE_S)
+        except AzureError as error:
+            log.warning(
+                "%s: lease of %s: %s", self._function.name, message.id, type(error).__name__
+            )
+            return message
 
     @property
     def _is_poison(self) -> bool:

@@ -257,7 +257,7 @@ def test_a_message_of_a_killed_host_stays_hidden_and_is_not_lost(hosted):
     hosted.wait_for("begin", 1)
     hosted.server.kill()
     assert hosted.left() == 1
-    assert hosted.poisoned(hosted.queue_name) == []  # not visible for ten minutes
+    assert hosted.poisoned(hosted.queue_name) == []  # until its lease is over
 
 
 # Blobs ------------------------------------------------------------------------------------
