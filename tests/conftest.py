@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
 
 from shared.config import CosmosConnection
-from tests.support.azurite import azurite_running
+from tests.support.azurite import account_of, azurite_running
 from tests.support.cosmos_server import KEY, cosmos_server_running
 from tests.support.processes import ProgramMissing
 
@@ -22,6 +23,19 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield connection_string
     except ProgramMissing as missing:
         _without(missing)
+
+
+@pytest.fixture(scope="session")
+def new_account(azurite: str) -> Callable[[], str]:
+    """Makes storage accounts: each service of a test that handles messages needs its own."""
+    numbers = itertools.count(1)
+    return lambda: account_of(azurite, next(numbers))
+
+
+@pytest.fixture
+def account(new_account: Callable[[], str]) -> str:
+    """Connection string of a storage account that only this test uses."""
+    return new_account()
 
 
 @pytest.fixture(scope="session")

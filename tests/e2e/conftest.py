@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -17,13 +17,15 @@ DICOM = {"Content-Type": "application/dicom"}
     params=["local", pytest.param("worker", marks=pytest.mark.real_worker)],
 )
 def server(
-    request: pytest.FixtureRequest, azurite: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    new_account: Callable[[], str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
     """The service, with the tenants ``main`` and ``other``; one run of the tests on each host."""
     tenants = {"local": "main,other", "worker": "wmain,wother"}[request.param]
     try:
         started = Server(
-            connection=azurite,
+            connection=new_account(),
             data=tmp_path_factory.mktemp(f"server-{request.param}"),
             host=request.param,
             seed=True,

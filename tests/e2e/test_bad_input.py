@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -19,10 +19,12 @@ from tests.support.server import Server
 
 
 @pytest.fixture(scope="module")
-def spare(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def spare(
+    new_account: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """A service of its own, so that what is left behind can be counted."""
     with Server(
-        connection=azurite,
+        connection=new_account(),
         data=tmp_path_factory.mktemp("bad-input"),
         seed=True,
         environment={"DICOM_TENANTS": "bad-input", "DICOM_MAX_HEADER_BYTES": str(4 * 1024**2)},
@@ -31,7 +33,7 @@ def spare(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 
 @pytest.fixture
-def client(spare: Server, azurite: str) -> Iterator[httpx.Client]:
+def client(spare: Server) -> Iterator[httpx.Client]:
     """A client; after the test nothing may be left and the service must serve."""
     with httpx.Client(base_url=f"{spare.base_url}/bad-input/v2", timeout=120) as client:
         yield client
@@ -39,7 +41,7 @@ def client(spare: Server, azurite: str) -> Iterator[httpx.Client]:
         sound = client.post("/studies", content=dicom.base(), headers=DICOM)
         assert sound.status_code == 200
         assert client.delete(f"/studies/{dicom.STUDY}").status_code == 204
-    left = asyncio.run(look(azurite, Path(spare.log).parent / "index", "bad-input"))
+    left = asyncio.run(look(spare.connection, Path(spare.log).parent / "index", "bad-input"))
     kept = [body for body in left.documents if body["type"] not in ("outbox", "tombstone")]
     assert not kept
     assert not left.faults()

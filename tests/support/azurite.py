@@ -1,4 +1,8 @@
-"""Azurite on free loopback ports: blob, queue and table service of one account."""
+"""Azurite on free loopback ports: blob, queue and table service of some accounts.
+
+An account is a deployment: two services with different indexes on one account would take each
+other's messages.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,12 @@ from pathlib import Path
 from tests.support.processes import free_ports, node_script, running
 
 ACCOUNT = "tests"
+_MOST_ACCOUNTS = 500
 
 
 @contextlib.contextmanager
 def azurite_running(folder: Path, *, in_memory: bool = True) -> Iterator[str]:
-    """Run Azurite with a fresh account until the end of the block.
+    """Run Azurite with fresh accounts until the end of the block.
 
     Parameters
     ----------
@@ -27,7 +32,7 @@ def azurite_running(folder: Path, *, in_memory: bool = True) -> Iterator[str]:
     Yields
     ------
     str
-        The connection string.
+        The connection string of the first account; see ``account_of``.
     """
     key = base64.b64encode(secrets.token_bytes(64)).decode()
     blob, queue, table = ports = free_ports(3)
@@ -39,10 +44,20 @@ def azurite_running(folder: Path, *, in_memory: bool = True) -> Iterator[str]:
         *("--silent", "--skipApiVersionCheck", "--disableTelemetry"),
         *(["--inMemoryPersistence"] if in_memory else ["--location", str(folder / "azurite")]),
     ]
-    with running(command, ports, folder / "azurite.log", {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{key}"}):
+    names = [ACCOUNT, *(f"{ACCOUNT}{number}" for number in range(1, _MOST_ACCOUNTS))]
+    accounts = {"AZURITE_ACCOUNTS": ";".join(f"{name}:{key}" for name in names)}
+    with running(command, ports, folder / "azurite.log", accounts):
         yield (
             f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={key};"
             f"BlobEndpoint=http://127.0.0.1:{blob}/{ACCOUNT};"
             f"QueueEndpoint=http://127.0.0.1:{queue}/{ACCOUNT};"
             f"TableEndpoint=http://127.0.0.1:{table}/{ACCOUNT};"
         )
+
+
+def account_of(connection: str, number: int) -> str:
+    """The connection string of another account of the same Azurite; ``number`` from 1 to 499."""
+    name = f"{ACCOUNT}{number}"
+    return connection.replace(f"AccountName={ACCOUNT};", f"AccountName={name};").replace(
+        f"/{ACCOUNT};", f"/{name};"
+    )

@@ -65,7 +65,8 @@ class Server:
     Parameters
     ----------
     connection : str
-        Connection string of the storage account.
+        Connection string of a storage account that no other service of this session uses (see the
+        fixture ``new_account``): they would take each other's messages.
     data : Path
         Folder for the index, the host's state and the log; made if absent.
     app : Path
@@ -95,6 +96,7 @@ class Server:
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.log = data / "server.log"
         self.pid = 0
+        self.connection = connection
         self._app = app
         self._data = data
         self._python = worker_python() if host == "worker" else Path(sys.executable)
