@@ -191,12 +191,15 @@ async def retrieve_instance_metadata(req: Request, call: Call) -> Response:
 async def _metadata(req: Request, call: Call) -> Response:
     require_json(req)
     address = address_of(req, call)
-    etag = entity_tag(await call.tenant.retrieve.entity(address))
-    if not_modified(req.headers.get("if-none-match"), etag):
-        return Response(status_code=304, headers={"ETag": etag})
+    known = req.headers.get("if-none-match")
+    if known is not None:
+        etag = entity_tag(await call.tenant.retrieve.entity(address))
+        if not_modified(known, etag):
+            return Response(status_code=304, headers={"ETag": etag})
+    metadata = await call.tenant.retrieve.metadata(address)
     gzip = _takes_gzip(req)
-    content = await call.tenant.retrieve.metadata(address, call.resources_url, gzip=gzip)
-    headers = {"ETag": etag, "Vary": "Accept-Encoding"}
+    content = call.tenant.retrieve.metadata_content(metadata, call.resources_url, gzip=gzip)
+    headers = {"ETag": entity_tag(metadata.entity), "Vary": "Accept-Encoding"}
     if gzip:
         headers["Content-Encoding"] = "gzip"
     return StreamingResponse(content, headers=headers, media_type="application/dicom+json")

@@ -1,4 +1,4 @@
-"""Upkeep: purge files of deleted instances, and finish what a dead process left half-way."""
+"""Upkeep: purge deleted files, compact metadata, and finish what a dead process left half-way."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import azure.functions as func
 
 from shared.container import services
+from shared.index.compaction import COMPACT_QUEUE
 from shared.index.removal import PURGE_QUEUE
 
 bp = func.Blueprint()
@@ -25,6 +26,15 @@ async def purge_deleted(message: func.QueueMessage) -> None:
     body = json.loads(message.get_body())
     tenant = await (await services()).tenant(body["tenant"])
     await tenant.delete.purge(body["pk"], body["tombstone"])
+
+
+@bp.function_name("compact_metadata")
+@bp.queue_trigger(arg_name="message", queue_name=COMPACT_QUEUE, connection="DicomStorage")
+async def compact_metadata(message: func.QueueMessage) -> None:
+    """Compact the metadata of series that have been quiet."""
+    body = json.loads(message.get_body())
+    tenant = await (await services()).tenant(body["tenant"])
+    await tenant.compactor.handle(body)
 
 
 @bp.function_name("sweep")

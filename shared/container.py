@@ -26,6 +26,7 @@ from shared.delete.service import DeleteService
 from shared.errors import TenantNotFound
 from shared.index.align import align_unfinished
 from shared.index.commit import Committer
+from shared.index.compaction import CompactionRequests, Compactor
 from shared.index.partitions import Partitions
 from shared.index.removal import Remover
 from shared.index.schema import CONTROL
@@ -55,6 +56,7 @@ class TenantServices:
     search: SearchService
     delete: DeleteService
     completer: Completer
+    compactor: Compactor
 
     async def align_unfinished(self) -> int:
         """See ``shared.index.align.align_unfinished``."""
@@ -125,7 +127,8 @@ class Services:
         documents = self._documents(row)
         blobs = AzureBlobs(self._blob_service, row.blob_container)
         settings, clock, ids, queue = self.settings, self.clock, self.ids, self.queue
-        committer = Committer(documents, ids, clock)
+        compaction = CompactionRequests(queue, row.tenant)
+        committer = Committer(documents, ids, clock, changed=compaction.changed)
         grace = timedelta(seconds=settings.commit_grace_s)
         store = StoreService(blobs, committer, ids, settings.limits, grace=grace)
         remover = Remover(
@@ -144,6 +147,7 @@ class Services:
             partitions=Partitions(documents, clock),
             store=store,
             retrieve=RetrieveService(documents, blobs),
+            compactor=Compactor(documents, blobs, ids, compaction),
             search=SearchService(documents),
             delete=DeleteService(
                 documents, blobs, remover, queue=queue, clock=clock, tenant=row.tenant

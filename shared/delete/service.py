@@ -76,7 +76,8 @@ class DeleteService:
             return
         for body in found.body["instances"]:
             await self._blobs.delete(body["blob"])
-        for segment in sorted(_segments(found.body["instances"])):
+        segments = _segments(found.body["instances"]) | set(found.body.get("segments", ()))
+        for segment in sorted(segments):
             if not await self._is_used(pk, segment):
                 await self._blobs.delete(segment)
         try:

@@ -17,7 +17,7 @@ import asyncio
 import json
 import random
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -76,12 +76,23 @@ class _Plan:
 
 
 class Committer:
-    """Adds instances to the index of one tenant."""
+    """Adds instances to the index of one tenant.
 
-    def __init__(self, documents: Documents, ids: Ids, clock: Clock) -> None:
+    ``changed`` is told the partition key of a study and which of its series have changed.
+    """
+
+    def __init__(
+        self,
+        documents: Documents,
+        ids: Ids,
+        clock: Clock,
+        *,
+        changed: Callable[[str, Iterable[str]], None] = lambda _pk, _series: None,
+    ) -> None:
         self._documents = documents
         self._ids = ids
         self._clock = clock
+        self.changed = changed
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._aligning: dict[str, asyncio.Lock] = {}
 
@@ -135,6 +146,7 @@ class Committer:
                 self.forget(pk)
                 raise
             self._remember(pk, plan.after)
+            self.changed(pk, {new.key.series for new in waiting})
             if plan.spreads:
                 await self.align(pk)
             break

@@ -29,6 +29,8 @@ INLINE_BYTES = 8 * 1024
 class ChunkPlace:
     """One chunk and where it is: in ``inline``, or in a segment blob.
 
+    A chunk is the JSON of one instance; that of a compacted series, of several with commas between.
+
     ``length`` is the number of deflated bytes; ``size`` and ``crc32`` are those of the JSON
     text; ``base`` is the address that its ``BulkDataURI`` begin with.
     """
@@ -128,13 +130,26 @@ def _continues(run: list[ChunkPlace], place: ChunkPlace) -> bool:
 async def json_array(blobs: Blobs, places: Sequence[ChunkPlace], base: str) -> AsyncIterator[bytes]:
     """The JSON array of all chunks as text, in pieces, with ``BulkDataURI`` below ``base``."""
     lead = b"["
-    index = 0
-    async for deflated in deflated_chunks(blobs, places):
-        place = places[index]
-        index += 1
-        yield lead + _text(deflated, place, base)
+    async for text in chunk_texts(blobs, places, base):
+        yield lead + text
         lead = b","
     yield b"]" if places else b"[]"
+
+
+async def chunk_texts(
+    blobs: Blobs, places: Sequence[ChunkPlace], base: str
+) -> AsyncIterator[bytes]:
+    """The JSON text of each chunk, with ``BulkDataURI`` below ``base``.
+
+    Raises
+    ------
+    CorruptData
+        A chunk is not what was stored.
+    """
+    index = 0
+    async for deflated in deflated_chunks(blobs, places):
+        yield _text(deflated, places[index], base)
+        index += 1
 
 
 def _text(deflated: bytes, place: ChunkPlace, base: str) -> bytes:

@@ -138,8 +138,10 @@ class Remover:
         lost: dict[str, int] = {}
         for body in victims:
             lost[body["series"]] = lost.get(body["series"], 0) + 1
-        study, series = await self._left(pk, document.body, lost, ids)
-        tombstone = self._tombstone(pk, partition, victims)
+        everything = {body["series"]: body for body in await self._all_series(pk)}
+        study, series = await self._left(pk, document.body, everything, lost, ids)
+        emptied = [everything[uid] for uid, body in series.items() if body is None]
+        tombstone = self._tombstone(pk, partition, victims, emptied)
         operations: list[Operation] = [
             Delete(document.body["id"], document.etag)
             if study is None
@@ -153,6 +155,7 @@ class Remover:
         operations += [Create(tombstone), Create(self._outbox(pk, partition, victims))]
         self._committer.forget(pk)
         await self._documents.commit(INDEX.name, pk, operations)
+        self._committer.changed(pk, [uid for uid, body in series.items() if body is not None])
         if study is not None and study["spreading"]:
             await self._committer.align(pk)
         await self._ask_for_purge(pk, tombstone["id"])
@@ -166,7 +169,9 @@ class Remover:
             # the deletion stands; the sweep finds the tombstone when it is due
             _log.warning("a purge could not be asked for", extra={"tenant": self._tenant})
 
-    def _tombstone(self, pk: str, partition: str, victims: list[JsonObject]) -> JsonObject:
+    def _tombstone(
+        self, pk: str, partition: str, victims: list[JsonObject], emptied: list[JsonObject]
+    ) -> JsonObject:
         now = self._clock.now()
         version = self._ids.version()
         return {
@@ -179,6 +184,7 @@ class Remover:
             "due": iso(now + self._retention),
             "versions": [body["version"] for body in victims],
             "instances": victims,
+            "segments": [body["compacted"]["segment"] for body in emptied if "compacted" in body],
         }
 
     def _outbox(self, pk: str, partition: str, victims: list[JsonObject]) -> JsonObject:
@@ -199,12 +205,14 @@ class Remover:
     # What is left -------------------------------------------------------------------------
 
     async def _left(
-        self, pk: str, study: JsonObject, lost: dict[str, int], ids: tuple[str, ...]
+        self,
+        pk: str,
+        study: JsonObject,
+        everything: dict[str, JsonObject],
+        lost: dict[str, int],
+        ids: tuple[str, ...],
     ) -> tuple[JsonObject | None, dict[str, JsonObject | None]]:
         """The study and the touched series without the victims; ``None`` for what is empty."""
-        everything: dict[str, JsonObject] = {
-            body["series"]: body for body in await self._all_series(pk)
-        }
         series: dict[str, JsonObject | None] = {}
         for uid, count in lost.items():
             before = everything[uid]

@@ -26,6 +26,8 @@ Members of study and series only:
 ``termsVersion``   counts the changes of ``q``, so that writers see each other
 ``revision``       counts the changes of anything below, for the ETag
 ``instanceCount``, ``seriesCount`` (study only)
+``compacted``      series only: where the metadata of all its instances is in one segment, and of
+                   which ``revision`` (``shared.index.compaction``)
 
 Members of instance only:
 

@@ -8,13 +8,16 @@ from typing import TypeVar
 
 from shared.errors import InstanceNotFound, NotFound, SeriesNotFound, StudyNotFound
 from shared.index import shapes
+from shared.index.compaction import compacted_places, is_compacted
+from shared.index.metadata import ChunkPlace
 from shared.index.schema import INDEX
 from shared.ports import Documents, JsonObject
-from shared.where import And, Eq, Order, Where
+from shared.where import And, Eq, In, Order, Where
 
 _PAGE = 500
 _FILE_MEMBERS = ("series", "instance", "version", "blob", "size", "transferSyntax", "frames")
 _METADATA_MEMBERS = ("series", "instance", "version", "metadata")
+_MOST_SERIES_NAMED = 100
 _T = TypeVar("_T")
 
 
@@ -79,15 +82,70 @@ async def files(documents: Documents, address: Address) -> list[StoredFile]:
     return await _rows(documents, address, _FILE_MEMBERS, row)
 
 
-async def metadata(documents: Documents, address: Address) -> list[JsonObject]:
-    """The places of the metadata chunks at an address, in the order of ``files``.
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """The metadata chunks at an address, and a text that changes whenever they do."""
+
+    entity: str
+    places: list[ChunkPlace]
+
+
+async def metadata(documents: Documents, address: Address) -> Metadata:
+    """The metadata chunks at an address, in the order of ``files``.
+
+    A compacted series is told by its document alone, so it costs one read.
 
     Raises
     ------
     StudyNotFound, SeriesNotFound, InstanceNotFound
         There are none.
     """
-    return await _rows(documents, address, _METADATA_MEMBERS, lambda body: body["metadata"])
+    if address.instance is not None:
+        body = await instance(documents, address)
+        return Metadata(str(body["version"]), [ChunkPlace.from_json(body["metadata"])])
+    above = await _above(documents, address)
+    whole = [above] if address.series is not None else await _all_series(documents, address.pk)
+    compacted = {body["series"]: compacted_places(body) for body in whole if is_compacted(body)}
+    single = {body["series"] for body in whole} - compacted.keys()
+    places = await _single_places(documents, address, single)
+    by_series = compacted | places
+    found = [place for series in sorted(by_series) for place in by_series[series]]
+    if not found:
+        raise address.not_found()
+    return Metadata(_entity(above), found)
+
+
+async def _single_places(
+    documents: Documents, address: Address, series: set[str]
+) -> dict[str, list[ChunkPlace]]:
+    """The chunks of each instance of some series; of the whole study, if those are many."""
+    places: dict[str, list[ChunkPlace]] = {}
+    if not series:
+        return places
+    some = tuple(sorted(series)) if len(series) <= _MOST_SERIES_NAMED else ()
+    async for body in _pages(documents, address, _METADATA_MEMBERS, some):
+        if body["series"] in series:
+            places.setdefault(body["series"], []).append(ChunkPlace.from_json(body["metadata"]))
+    return places
+
+
+async def _all_series(documents: Documents, pk: str) -> list[JsonObject]:
+    found: list[JsonObject] = []
+    after: list[str] | None = None
+    while True:
+        page = await documents.query(
+            INDEX.name,
+            Eq(("type",), shapes.SERIES),
+            order=[Order(("series",)), Order(("version",))],
+            limit=_PAGE,
+            after=after,
+            partition=pk,
+            members=["series", "version", "revision", "compacted"],
+        )
+        found += page
+        if len(page) < _PAGE:
+            return found
+        after = [page[-1]["series"], page[-1]["version"]]
 
 
 async def instance(documents: Documents, address: Address) -> JsonObject:
@@ -119,11 +177,16 @@ async def _rows(
 
 
 async def _pages(
-    documents: Documents, address: Address, members: tuple[str, ...]
+    documents: Documents,
+    address: Address,
+    members: tuple[str, ...],
+    series: tuple[str, ...] = (),
 ) -> AsyncIterator[JsonObject]:
     terms: list[Where] = [Eq(("type",), shapes.INSTANCE)]
     if address.series is not None:
         terms.append(Eq(("series",), address.series))
+    elif series:
+        terms.append(In(("series",), series))
     after: list[str] | None = None
     while True:
         page = await documents.query(
@@ -152,6 +215,11 @@ async def entity(documents: Documents, address: Address) -> str:
     """
     if address.instance is not None:
         return str((await instance(documents, address))["version"])
+    return _entity(await _above(documents, address))
+
+
+async def _above(documents: Documents, address: Address) -> JsonObject:
+    """The document of a study or series."""
     document_id = (
         shapes.study_id(address.study)
         if address.series is None
@@ -160,4 +228,8 @@ async def entity(documents: Documents, address: Address) -> str:
     found = await documents.get(INDEX.name, address.pk, document_id)
     if found is None:
         raise address.not_found()
-    return f"{found.body['version']}-{found.body['revision']}"
+    return found.body
+
+
+def _entity(above: JsonObject) -> str:
+    return f"{above['version']}-{above['revision']}"

@@ -15,12 +15,12 @@ from shared.dicom import transfer_syntax
 from shared.dicom.frames import Frame, FrameTable
 from shared.dicom.pixels import can_decode
 from shared.errors import BulkDataNotFound, FrameNotFound, NotAcceptable
-from shared.index.metadata import ChunkPlace, gzip_array, json_array
+from shared.index.metadata import gzip_array, json_array
 from shared.ports import Blobs, ByteSpan, Documents, JsonObject
 from shared.retrieve import instances
 from shared.retrieve.content import inflated, one_after_the_other, read_span
 from shared.retrieve.decoding import decoded
-from shared.retrieve.instances import Address, StoredFile
+from shared.retrieve.instances import Address, Metadata, StoredFile
 from shared.web.negotiation import EXPLICIT_LE, Choice, first_fitting
 
 _PIXEL_DATA = "7FE00010"
@@ -158,25 +158,25 @@ class RetrieveService:
     # Metadata -----------------------------------------------------------------------------
 
     async def entity(self, address: Address) -> str:
-        """What an ETag of the metadata is made of; see ``shared.retrieve.instances.entity``."""
+        """What an ETag is made of, without the rest; see ``shared.retrieve.instances.entity``."""
         return await instances.entity(self._documents, address)
 
-    async def metadata(
-        self, address: Address, resources_url: str, *, gzip: bool
-    ) -> AsyncIterator[bytes]:
-        """The metadata at an address as a JSON array, or that as one gzip member.
+    async def metadata(self, address: Address) -> Metadata:
+        """The metadata chunks at an address, and what an ETag of them is made of.
 
         Raises
         ------
         StudyNotFound, SeriesNotFound, InstanceNotFound
             There is nothing.
         """
-        places = [
-            ChunkPlace.from_json(place)
-            for place in await instances.metadata(self._documents, address)
-        ]
+        return await instances.metadata(self._documents, address)
+
+    def metadata_content(
+        self, metadata: Metadata, resources_url: str, *, gzip: bool
+    ) -> AsyncIterator[bytes]:
+        """The JSON array of metadata, ``BulkDataURI`` below an address; or that as gzip member."""
         write = gzip_array if gzip else json_array
-        return write(self._blobs, places, resources_url)
+        return write(self._blobs, metadata.places, resources_url)
 
     # Bulk data ----------------------------------------------------------------------------
 

@@ -51,6 +51,10 @@ class Archive:
             for body in self.of_type(shapes.INSTANCE)
             for place in (body["metadata"], body.get("ranges") or {})
             if "segment" in place
+        } | {
+            body["compacted"]["segment"]
+            for body in self.of_type(shapes.SERIES)
+            if "compacted" in body
         }
         return [
             *(f"no file: {key}" for key in sorted(named - files)),

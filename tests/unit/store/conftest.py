@@ -13,6 +13,7 @@ from shared.adapters.system import RandomIds
 from shared.config import Limits
 from shared.delete.service import DeleteService
 from shared.index.commit import Committer
+from shared.index.compaction import CompactionRequests, Compactor
 from shared.index.removal import Remover
 from shared.retrieve.service import RetrieveService
 from shared.store.complete import Completer
@@ -36,6 +37,7 @@ class Tenant:
     delete: DeleteService
     retrieve: RetrieveService
     completer: Completer
+    compactor: Compactor
 
     async def store(self, *files: bytes, study: str | None = None, major: int = 2) -> StoreResult:
         """Store files as one request."""
@@ -64,7 +66,8 @@ async def tenant(tmp_path: Path) -> AsyncIterator[Tenant]:
     documents = TroubledDocuments(tmp_path / "index.sqlite")
     blobs, queue, ids = MemoryBlobs(), MemoryQueue(), RandomIds()
     clock = FixedClock(datetime.now(UTC))
-    committer = Committer(documents, ids, clock)
+    compaction = CompactionRequests(queue, "main")
+    committer = Committer(documents, ids, clock, changed=compaction.changed)
     grace = timedelta(minutes=15)
     store = StoreService(blobs, committer, ids, Limits(), grace=grace)
     remover = Remover(
@@ -96,5 +99,6 @@ async def tenant(tmp_path: Path) -> AsyncIterator[Tenant]:
             tenant_url="http://host/main",
             grace=grace,
         ),
+        Compactor(documents, blobs, ids, compaction),
     )
     await documents.close()

@@ -78,11 +78,12 @@ async def test_190_a_deleted_instance_can_be_stored_again(tenant: Tenant) -> Non
 async def test_files_stay_until_they_are_due_and_go_then(tenant: Tenant) -> None:
     await tenant.store(dicom.base())
     await tenant.delete.delete(_PARTITION, dicom.STUDY)
-    [(queue, message, delay)] = tenant.queue.sent
+    [(queue, message, delay)] = [sent for sent in tenant.queue.sent if sent[0] == PURGE_QUEUE]
     assert (queue, delay) == (PURGE_QUEUE, 3 * 24 * 3600)
     await tenant.delete.purge(message["pk"], message["tombstone"])
     assert len(tenant.blobs.content) == 1
-    assert len(tenant.queue.sent) == 2  # it asks again for later
+    purges = [sent for sent in tenant.queue.sent if sent[0] == PURGE_QUEUE]
+    assert len(purges) == 2  # it asks again for later
     tenant.clock.pass_by(days=3.1)
     await tenant.delete.purge(message["pk"], message["tombstone"])
     assert not tenant.blobs.content
