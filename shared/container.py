@@ -22,6 +22,7 @@ from shared.adapters.azure.queues import AzureQueue
 from shared.adapters.azure.tables import TableRegistry
 from shared.adapters.system import RandomIds, SystemClock
 from shared.config import SettingMissing, Settings, load_settings
+from shared.delete.restore import RestoreService
 from shared.delete.service import DeleteService
 from shared.errors import TenantNotFound
 from shared.index.align import align_unfinished
@@ -55,6 +56,7 @@ class TenantServices:
     retrieve: RetrieveService
     search: SearchService
     delete: DeleteService
+    restore: RestoreService
     completer: Completer
     compactor: Compactor
 
@@ -152,6 +154,7 @@ class Services:
             delete=DeleteService(
                 documents, blobs, remover, queue=queue, clock=clock, tenant=row.tenant
             ),
+            restore=RestoreService(documents, blobs, committer, clock),
             completer=Completer(
                 documents,
                 blobs,

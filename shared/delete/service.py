@@ -9,8 +9,8 @@ from shared.index import shapes
 from shared.index.documents import iso
 from shared.index.removal import LONGEST_DELAY_S, PURGE_QUEUE, Remover
 from shared.index.schema import INDEX
-from shared.ports import Blobs, Clock, Delete, Documents, JsonObject, Queue
-from shared.where import And, Eq, Order, Range
+from shared.ports import Blobs, Clock, Delete, Documents, JsonObject, Queue, Replace
+from shared.where import And, Eq, In, Order, Range
 
 _PAGE = 100
 
@@ -63,7 +63,8 @@ class DeleteService:
     async def purge(self, pk: str, tombstone_id: str) -> None:
         """Remove the files that a tombstone names, if it is due; otherwise ask again later.
 
-        Running it twice, or after a crash half-way, ends in the same state.
+        Running it twice, or after a crash half-way, ends in the same state. The tombstone is
+        marked first, so that nobody restores what is half gone.
         """
         found = await self._documents.get(INDEX.name, pk, tombstone_id)
         if found is None:
@@ -74,8 +75,16 @@ class DeleteService:
             message = {"tenant": self._tenant, "pk": pk, "tombstone": tombstone_id}
             await self._queue.send(PURGE_QUEUE, message, delay_s=min(wait + 1, LONGEST_DELAY_S))
             return
+        if not found.body.get("purging"):
+            mark = Replace({**found.body, "purging": True}, found.etag)
+            try:
+                await self._documents.commit(INDEX.name, pk, [mark])
+            except OperationRefused:
+                return  # another worker was faster, or it is being restored
+        restored = await self._restored(pk, found.body["instances"])
         for body in found.body["instances"]:
-            await self._blobs.delete(body["blob"])
+            if body["version"] not in restored:
+                await self._blobs.delete(body["blob"])
         segments = _segments(found.body["instances"]) | set(found.body.get("segments", ()))
         for segment in sorted(segments):
             if not await self._is_used(pk, segment):
@@ -97,6 +106,18 @@ class DeleteService:
         for body in due:
             await self.purge(body["pk"], body["id"])
         return len(due)
+
+    async def _restored(self, pk: str, instances: list[JsonObject]) -> set[str]:
+        """The versions that are in the index again: their restorer died before it was done."""
+        where = In(("id",), tuple(body["id"] for body in instances))
+        found = await self._documents.query(
+            INDEX.name,
+            And((Eq(("type",), shapes.INSTANCE), where)),
+            limit=len(instances) + 1,
+            partition=pk,
+            members=["version"],
+        )
+        return {body["version"] for body in found}
 
     async def _is_used(self, pk: str, segment: str) -> bool:
         """Whether an instance of the study still has its metadata or ranges in a segment."""

@@ -11,6 +11,7 @@ import pytest
 
 from shared.adapters.system import RandomIds
 from shared.config import Limits
+from shared.delete.restore import RestoreService
 from shared.delete.service import DeleteService
 from shared.index.commit import Committer
 from shared.index.compaction import CompactionRequests, Compactor
@@ -38,6 +39,7 @@ class Tenant:
     retrieve: RetrieveService
     completer: Completer
     compactor: Compactor
+    restore: RestoreService
 
     async def store(self, *files: bytes, study: str | None = None, major: int = 2) -> StoreResult:
         """Store files as one request."""
@@ -100,5 +102,6 @@ async def tenant(tmp_path: Path) -> AsyncIterator[Tenant]:
             grace=grace,
         ),
         Compactor(documents, blobs, ids, compaction),
+        RestoreService(documents, blobs, committer, clock),
     )
     await documents.close()
