@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 
 from local_host.server import run_host
@@ -23,11 +24,21 @@ def main() -> int:
     arguments = parser.parse_args()
     app = arguments.app.resolve()
     try:
-        asyncio.run(run_host(app, arguments.port, arguments.state or app / ".local" / "host"))
+        _run(run_host(app, arguments.port, arguments.state or app / ".local" / "host"))
     except HostError as error:
         print(f"local_host: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _run(host: Coroutine[None, None, None]) -> None:
+    """Run on the quicker event loop where there is one: not on Windows."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(host)
+    else:
+        uvloop.run(host)
 
 
 if __name__ == "__main__":

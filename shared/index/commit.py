@@ -78,7 +78,8 @@ class _Plan:
 class Committer:
     """Adds instances to the index of one tenant.
 
-    ``changed`` is told the partition key of a study and which of its series have changed.
+    ``changed`` is told the partition key of a study and those of its series documents that have
+    changed.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Committer:
         ids: Ids,
         clock: Clock,
         *,
-        changed: Callable[[str, Iterable[str]], None] = lambda _pk, _series: None,
+        changed: Callable[[str, Iterable[JsonObject]], None] = lambda _pk, _series: None,
     ) -> None:
         self._documents = documents
         self._ids = ids
@@ -146,7 +147,9 @@ class Committer:
                 self.forget(pk)
                 raise
             self._remember(pk, plan.after)
-            self.changed(pk, {new.key.series for new in waiting})
+            self.changed(
+                pk, [plan.after.series[uid] for uid in {new.key.series for new in waiting}]
+            )
             if plan.spreads:
                 await self.align(pk)
             break

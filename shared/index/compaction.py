@@ -51,10 +51,15 @@ class CompactionRequests:
         self._asked: dict[tuple[str, str], float] = {}
         self._sending: set[asyncio.Task[None]] = set()
 
-    def changed(self, pk: str, series: Iterable[str]) -> None:
+    def changed(self, pk: str, series: Iterable[JsonObject]) -> None:
         """Note that series have changed; nobody waits for the message."""
         now = time.monotonic()
-        fresh = [uid for uid in series if now - self._asked.get((pk, uid), -QUIET_S) >= QUIET_S]
+        fresh = [
+            body["series"]
+            for body in series
+            if (body["instanceCount"] >= _FEWEST or "compacted" in body)
+            and now - self._asked.get((pk, body["series"]), -QUIET_S) >= QUIET_S
+        ]
         if not fresh:
             return
         if len(self._asked) > _MOST_REMEMBERED:

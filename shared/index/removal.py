@@ -155,7 +155,7 @@ class Remover:
         operations += [Create(tombstone), Create(self._outbox(pk, partition, victims))]
         self._committer.forget(pk)
         await self._documents.commit(INDEX.name, pk, operations)
-        self._committer.changed(pk, [uid for uid, body in series.items() if body is not None])
+        self._committer.changed(pk, [body for body in series.values() if body is not None])
         if study is not None and study["spreading"]:
             await self._committer.align(pk)
         await self._ask_for_purge(pk, tombstone["id"])
