@@ -1,4 +1,4 @@
-"""Store (PS3.18 10.5): POST of one instance, or of many in a multipart body."""
+"""Store (PS3.18 10.5): one instance, or many in a multipart body; POST adds, PUT also replaces."""
 
 from __future__ import annotations
 
@@ -30,10 +30,22 @@ async def store_in_study(req: Request, call: Call) -> Response:
     return await _store(req, call, path_uid(req, "study"))
 
 
-async def _store(req: Request, call: Call, study: str | None) -> Response:
+@dicomweb(bp, "upsert", "studies", "PUT", creates_partition=True)
+async def upsert(req: Request, call: Call) -> Response:
+    """Store instances of any studies, in place of those that are stored already."""
+    return await _store(req, call, None, upsert=True)
+
+
+@dicomweb(bp, "upsert_in_study", "studies/{study}", "PUT", creates_partition=True)
+async def upsert_in_study(req: Request, call: Call) -> Response:
+    """Store instances of one study, in place of those that are stored already."""
+    return await _store(req, call, path_uid(req, "study"), upsert=True)
+
+
+async def _store(req: Request, call: Call, study: str | None, *, upsert: bool = False) -> Response:
     require_json(req)
     body = store_body(req.headers.get("content-type"))
-    destination = Destination(call.partition.name, study, call.major, call.resources_url)
+    destination = Destination(call.partition.name, study, call.major, call.resources_url, upsert)
     result = await call.tenant.store.store(_contents(req, call, body), destination)
     status = store_status(result, call.major)
     if status == 204:

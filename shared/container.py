@@ -30,6 +30,7 @@ from shared.index.commit import Committer
 from shared.index.compaction import CompactionRequests, Compactor
 from shared.index.partitions import Partitions
 from shared.index.removal import Remover
+from shared.index.replacement import Replacer
 from shared.index.schema import CONTROL
 from shared.ports import Blobs, Clock, Documents, Ids, Queue, Registry, TenantRow
 from shared.retrieve.service import RetrieveService
@@ -132,7 +133,6 @@ class Services:
         compaction = CompactionRequests(queue, row.tenant)
         committer = Committer(documents, ids, clock, changed=compaction.changed)
         grace = timedelta(seconds=settings.commit_grace_s)
-        store = StoreService(blobs, committer, ids, settings.limits, grace=grace)
         remover = Remover(
             documents,
             committer,
@@ -142,6 +142,8 @@ class Services:
             tenant=row.tenant,
             retention=timedelta(days=settings.retention_days),
         )
+        replacer = Replacer(documents, committer, remover, ids, clock)
+        store = StoreService(blobs, committer, replacer, ids, settings.limits, grace=grace)
         return TenantServices(
             name=row.tenant,
             documents=documents,

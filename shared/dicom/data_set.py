@@ -13,7 +13,7 @@ from shared.config import Limits
 from shared.dicom import tags
 from shared.dicom.contents import Contents, table
 from shared.dicom.pixel_notes import PIXEL_ELEMENTS
-from shared.dicom.vr import IMPLICIT_LE, STRUCTURE, Encoding, Vr
+from shared.dicom.vr import IMPLICIT_LE, STRUCTURE, UNKNOWN_SEQUENCE, Encoding, Vr
 from shared.errors import NotDicom
 
 KEPT_BYTES: Final = 64 * 1024
@@ -275,7 +275,7 @@ class DataSetReader:
         self._begins(tag, start - position, max(at, end))
         self._contents.open_sequence(tag)
         self._push(end, is_item=False)
-        if vr.name == "UN":
+        if vr.name == "UN" or vr is UNKNOWN_SEQUENCE:
             self._encoding = IMPLICIT_LE  # PS3.5 6.2.2
         return start
 

@@ -78,6 +78,12 @@ STRUCTURE: Final = Vr("")
 """In place of a VR: items, delimiters, and the zeros that may follow a data set."""
 
 
+UNKNOWN_SEQUENCE: Final = Vr("SQ")
+"""A sequence that is written as UN: its items are Implicit VR Little Endian (PS3.5 6.2.2)."""
+
+_LONG_UNKNOWN: Final = 0xFFFF  # what fits a short length is read, as pydicom does
+
+
 class Pixels(Protocol):
     """The pixel description of a data set, as far as it has been read."""
 
@@ -145,7 +151,23 @@ class Encoding:
         start: int = at + vr.header
         if vr.header == 12:
             length = self._long(data, at + 8)[0] if len(data) >= start else 0
+            if vr.name == "UN":
+                vr = self._known(tag, vr, length, pixels)
         return tag, vr, length, start
+
+    def _known(self, tag: int, vr: Vr, length: int, pixels: Pixels) -> Vr:
+        """What an element of VR UN is by the dictionary, which some writers do not have.
+
+        Its value is that of Implicit VR Little Endian (PS3.5 6.2.2 Note 3). Bulk values and long
+        ones stay what they are.
+        """
+        known = tags.entry(tag) if length < _LONG_UNKNOWN else None
+        if known is None:
+            return vr
+        if known.vr == "SQ":
+            return UNKNOWN_SEQUENCE
+        found = self._by_name.get(known.vr) or self._by_name[_AMBIGUOUS[known.vr][pixels.is_signed]]
+        return found if found.is_text or (not found.is_bulk and self.order == "<") else vr
 
     def _unusual(self, tag: int, code: bytes) -> Vr:
         if tag == 0:

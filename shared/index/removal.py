@@ -138,10 +138,10 @@ class Remover:
         lost: dict[str, int] = {}
         for body in victims:
             lost[body["series"]] = lost.get(body["series"], 0) + 1
-        everything = {body["series"]: body for body in await self._all_series(pk)}
-        study, series = await self._left(pk, document.body, everything, lost, ids)
+        everything = {body["series"]: body for body in await self.all_series(pk)}
+        study, series = await self.left(pk, document.body, everything, lost, ids)
         emptied = [everything[uid] for uid, body in series.items() if body is None]
-        tombstone = self._tombstone(pk, partition, victims, emptied)
+        tombstone = self.tombstone(pk, partition, victims, emptied)
         operations: list[Operation] = [
             Delete(document.body["id"], document.etag)
             if study is None
@@ -158,9 +158,10 @@ class Remover:
         self._committer.changed(pk, [body for body in series.values() if body is not None])
         if study is not None and study["spreading"]:
             await self._committer.align(pk)
-        await self._ask_for_purge(pk, tombstone["id"])
+        await self.ask_for_purge(pk, tombstone["id"])
 
-    async def _ask_for_purge(self, pk: str, tombstone: str) -> None:
+    async def ask_for_purge(self, pk: str, tombstone: str) -> None:
+        """Have the files of a tombstone purged when it is due."""
         message = {"tenant": self._tenant, "pk": pk, "tombstone": tombstone}
         delay = min(self._retention.total_seconds(), LONGEST_DELAY_S)
         try:
@@ -169,9 +170,10 @@ class Remover:
             # the deletion stands; the sweep finds the tombstone when it is due
             _log.warning("a purge could not be asked for", extra={"tenant": self._tenant})
 
-    def _tombstone(
+    def tombstone(
         self, pk: str, partition: str, victims: list[JsonObject], emptied: list[JsonObject]
     ) -> JsonObject:
+        """The document that names the files of ``victims``, and segments of ``emptied`` series."""
         now = self._clock.now()
         version = self._ids.version()
         return {
@@ -204,7 +206,7 @@ class Remover:
 
     # What is left -------------------------------------------------------------------------
 
-    async def _left(
+    async def left(
         self,
         pk: str,
         study: JsonObject,
@@ -236,7 +238,8 @@ class Remover:
         after["spreading"] = after["spreading"] or after["q"] != study["q"]
         return after, series
 
-    async def _all_series(self, pk: str) -> list[JsonObject]:
+    async def all_series(self, pk: str) -> list[JsonObject]:
+        """The series documents of a study."""
         found: list[JsonObject] = []
         after: list[str] | None = None
         while True:

@@ -41,12 +41,15 @@ class Destination:
         Version of the API, which says what the rules are.
     resources_url : str
         Absolute address of the partition's resources, for ``BulkDataURI``.
+    upsert : bool
+        An instance that is stored already is replaced.
     """
 
     partition: str
     study: str | None
     major: int
     resources_url: str
+    upsert: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import TypeVar
 from shared.config import Limits
 from shared.errors import InstanceRefused, RequestTooSlow, ServiceTrouble, Throttled
 from shared.index.commit import Committer, Outcome
+from shared.index.replacement import Replacer
 from shared.index.shapes import InstanceKey
 from shared.ports import Blobs, Ids
 from shared.store.intake import Destination, Intake, Received, RefusedByRules
@@ -42,10 +43,18 @@ class StoreService:
     """The store transaction of one tenant."""
 
     def __init__(
-        self, blobs: Blobs, committer: Committer, ids: Ids, limits: Limits, *, grace: timedelta
+        self,
+        blobs: Blobs,
+        committer: Committer,
+        replacer: Replacer,
+        ids: Ids,
+        limits: Limits,
+        *,
+        grace: timedelta,
     ) -> None:
         self._blobs = blobs
         self._committer = committer
+        self._replacer = replacer
         self._ids = ids
         self._limits = limits
         self._most_seconds = _PART_OF_GRACE * grace.total_seconds()
@@ -106,7 +115,9 @@ class StoreService:
             if isinstance(outcome, BaseException):
                 _log.warning("a blob could not be removed", extra={"cause": type(outcome).__name__})
 
-    async def commit(self, received: Sequence[Received], resources_url: str) -> list[_Outcome]:
+    async def commit(
+        self, received: Sequence[Received], resources_url: str, *, upsert: bool = False
+    ) -> list[_Outcome]:
         """Bring received instances into the index; remove the files of those that lose."""
         try:
             news, segments = await place(received, resources_url, blobs=self._blobs, ids=self._ids)
@@ -114,6 +125,11 @@ class StoreService:
             await self.remove([one.blob for one in received])
             return [trouble] * len(received)
         outcomes = await self._committer.add(news)
+        if upsert:
+            known = [at for at, each in enumerate(outcomes) if each is Outcome.ALREADY_STORED]
+            replaced = await self._replacer.replace([news[at] for at in known])
+            for at, outcome in zip(known, replaced, strict=True):
+                outcomes[at] = outcome
         lost = [
             one.blob
             for one, outcome in zip(received, outcomes, strict=True)
@@ -132,7 +148,6 @@ class _Request:
         self._service = service
         self._destination = destination
         self._rows: list[Stored | Refused | Received | ServiceTrouble] = []
-        self._seen: set[InstanceKey] = set()
         self._begun: list[str] = []
         self._writes: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(_WRITES_AT_ONCE)
@@ -185,25 +200,27 @@ class _Request:
 
     async def commit(self) -> StoreResult:
         """Commit what was received, and tell what became of each instance."""
-        received: dict[int, Received] = {}
-        doubles: list[str] = []
-        for index, row in enumerate(self._rows):
-            if not isinstance(row, Received):
-                continue
-            if row.key in self._seen:
-                doubles.append(row.blob)
-                self._rows[index] = Refused(ALREADY_STORED, row.facts.identifiers)
-            else:
-                self._seen.add(row.key)
-                received[index] = row
-        await self._service.remove(doubles)
-        several_values = any(one.verdict.several_values for one in received.values())
-        outcomes = await self._service.commit(
-            list(received.values()), self._destination.resources_url
-        )
-        for (index, one), outcome in zip(received.items(), outcomes, strict=True):
-            self._rows[index] = _row(one, outcome)
+        received = {at: row for at, row in enumerate(self._rows) if isinstance(row, Received)}
+        several_values = False
+        while received:
+            first = _first_of_each(received)
+            await self._commit(first)
+            several_values |= any(one.verdict.several_values for one in first.values())
+            received = {at: one for at, one in received.items() if at not in first}
+            if not self._destination.upsert:
+                await self._service.remove([one.blob for one in received.values()])
+                for at, one in received.items():
+                    self._rows[at] = Refused(ALREADY_STORED, one.facts.identifiers)
+                break
         return StoreResult(self._final_rows(), several_values)
+
+    async def _commit(self, received: dict[int, Received]) -> None:
+        destination = self._destination
+        outcomes = await self._service.commit(
+            list(received.values()), destination.resources_url, upsert=destination.upsert
+        )
+        for (at, one), outcome in zip(received.items(), outcomes, strict=True):
+            self._rows[at] = _row(one, outcome)
 
     def _final_rows(self) -> list[Stored | Refused]:
         troubles = [row for row in self._rows if isinstance(row, ServiceTrouble)]
@@ -213,6 +230,14 @@ class _Request:
             row if isinstance(row, Stored | Refused) else Refused(PROCESSING_FAILURE)
             for row in self._rows
         ]
+
+
+def _first_of_each(received: dict[int, Received]) -> dict[int, Received]:
+    """Of several copies of an instance the first, by number of the row."""
+    first: dict[InstanceKey, int] = {}
+    for at, one in received.items():
+        first.setdefault(one.key, at)
+    return {at: received[at] for at in first.values()}
 
 
 def _row(one: Received, outcome: _Outcome) -> Stored | Refused | ServiceTrouble:

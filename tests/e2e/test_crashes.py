@@ -36,9 +36,12 @@ def _multipart(*datasets: Dataset) -> tuple[bytes, dict[str, str]]:
     return parts + b"--b--\r\n", headers
 
 
-def _store(base: str, *datasets: Dataset) -> int:
+def _store(base: str, *datasets: Dataset, method: str = "POST") -> int:
     content, headers = _multipart(*datasets)
-    return httpx.post(f"{base}/studies", content=content, headers=headers, timeout=60).status_code
+    response = httpx.request(
+        method, f"{base}/studies", content=content, headers=headers, timeout=60
+    )
+    return response.status_code
 
 
 def _large_header(ds: Dataset) -> Dataset:
@@ -82,6 +85,20 @@ def _duplicate(base: str) -> Callable[[], int]:
     return lambda: _store(base, ds)
 
 
+def _upsert(base: str) -> Callable[[], int]:
+    """One instance is replaced, with other attributes, and one is added."""
+    first = dicom.ct(PatientName="Before^Change")
+    below = {"StudyInstanceUID": first.StudyInstanceUID}
+    assert _store(base, first, _large_header(dicom.ct(**below))) in (200, 202)
+    changed = dicom.ct(
+        **below,
+        SeriesInstanceUID=first.SeriesInstanceUID,
+        SOPInstanceUID=first.SOPInstanceUID,
+        PatientName="After^Change",
+    )
+    return lambda: _store(base, changed, dicom.ct(**below), method="PUT")
+
+
 def _delete_instance(base: str) -> Callable[[], int]:
     first = dicom.ct(PatientName="Stays^Here")
     second = dicom.ct(
@@ -113,6 +130,7 @@ def _delete_study(base: str) -> Callable[[], int]:
         _large_file,
         _changed_attributes,
         _duplicate,
+        _upsert,
         _delete_instance,
         _delete_study,
     ],
@@ -151,7 +169,9 @@ def test_a_process_killed_before_any_write_leaves_an_archive_that_heals(
         _settle(account, tmp_path, tenant)
         statuses = [request() for request in requests]
         again = _settle(account, tmp_path, tenant)
-        assert [request() for request in requests] == [_repeated(each) for each in statuses]
+        again_statuses = [request() for request in requests]
+        if prepare is not _upsert:  # which is done again, as often as it is asked for
+            assert again_statuses == [_repeated(each) for each in statuses]
     assert not again.faults()
 
 

@@ -86,9 +86,9 @@ class Archive:
         return faults
 
     def _announcements(self) -> list[str]:
-        """Each version is announced once as created, and once as deleted if it was."""
+        """Each version is announced once, and once more as deleted if it was not replaced."""
         announced = Counter(
-            (change["action"], change["version"])
+            (change["action"].replace("Update", "Create"), change["version"])
             for body in self.of_type(shapes.OUTBOX)
             for change in body["changes"]
         )
@@ -96,7 +96,8 @@ class Archive:
         for tombstone in self.of_type(shapes.TOMBSTONE):
             for body in tombstone["instances"]:
                 expected["Create", body["version"]] += 1
-                expected["Delete", body["version"]] += 1
+                if not tombstone.get("replaced"):
+                    expected["Delete", body["version"]] += 1
         return [] if announced == expected else [f"announced {announced}, expected {expected}"]
 
     def _repeated_terms(self) -> list[str]:

@@ -197,7 +197,7 @@ def test_tags_are_eight_digits() -> None:
 
 @pytest.mark.parametrize("vr", ["AT", "US", "FD", "LO", "PN", "IS", "UN", "OB", "OW", "SQ"])
 def test_an_empty_element_has_its_vr_alone(vr: str) -> None:
-    assert _value(0x00400555, vr, b"") == {"vr": vr}
+    assert _value(0x00091001, vr, b"") == {"vr": vr}
 
 
 # Bulk data --------------------------------------------------------------------------------

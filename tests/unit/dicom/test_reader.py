@@ -310,6 +310,42 @@ def test_a_deflate_bomb_is_refused() -> None:
         facts_of(data, limits=Limits(instance_bytes=2_000_000))
 
 
+# Known elements of VR UN (PS3.5 6.2.2 Note 3) -----------------------------------------------
+
+
+def test_a_known_element_of_vr_un_is_read_by_the_dictionary() -> None:
+    data = dicom.splice(
+        dicom.base(),
+        element(0x00080018, "UN", b"2.25.77\0"),
+        element(0x00080060, "UN", b"MR"),
+        element(0x00280010, "UN", struct.pack("<H", 4)),
+        element(0x00420011, "UN", b"%PDF"),
+        element(0x00091001, "UN", b"12"),
+    )
+    facts = facts_of(data)
+    found = parsed(text_of(facts.metadata))
+    assert facts.identifiers.sop_instance_uid == "2.25.77"
+    assert facts.attributes["00080060"] == {"vr": "CS", "Value": ["MR"]}
+    assert found["00280010"] == {"vr": "US", "Value": [4]}
+    assert found["00420011"]["vr"] == "UN"
+    assert found["00091001"]["vr"] == "UN"
+
+
+def test_a_known_sequence_of_vr_un_has_items_of_implicit_vr() -> None:
+    item = element(0x00400007, None, b"Step")
+    items = struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item
+    found = metadata_of(dicom.splice(dicom.base(), element(0x00400275, "UN", items)))
+    assert found["00400275"] == {
+        "vr": "SQ",
+        "Value": [{"00400007": {"vr": "LO", "Value": ["Step"]}}],
+    }
+
+
+def test_a_long_value_of_vr_un_stays_one() -> None:
+    data = dicom.splice(dicom.base(), element(0x00204000, "UN", b"x" * 0xFFFF + b" "))
+    assert metadata_of(data)["00204000"]["vr"] == "UN"
+
+
 # Sequences of VR UN, bulk data ------------------------------------------------------------
 
 

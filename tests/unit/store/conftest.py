@@ -16,6 +16,7 @@ from shared.delete.service import DeleteService
 from shared.index.commit import Committer
 from shared.index.compaction import CompactionRequests, Compactor
 from shared.index.removal import Remover
+from shared.index.replacement import Replacer
 from shared.retrieve.service import RetrieveService
 from shared.store.complete import Completer
 from shared.store.intake import Destination
@@ -41,14 +42,16 @@ class Tenant:
     compactor: Compactor
     restore: RestoreService
 
-    async def store(self, *files: bytes, study: str | None = None, major: int = 2) -> StoreResult:
+    async def store(
+        self, *files: bytes, study: str | None = None, major: int = 2, upsert: bool = False
+    ) -> StoreResult:
         """Store files as one request."""
 
         async def contents() -> AsyncIterator[AsyncIterator[bytes]]:
             for data in files:
                 yield _one(data)
 
-        destination = Destination("Microsoft.Default", study, major, URL)
+        destination = Destination("Microsoft.Default", study, major, URL, upsert)
         return await self.store_service.store(contents(), destination)
 
     async def indexed(self, kind: str) -> list[dict[str, object]]:
@@ -71,7 +74,6 @@ async def tenant(tmp_path: Path) -> AsyncIterator[Tenant]:
     compaction = CompactionRequests(queue, "main")
     committer = Committer(documents, ids, clock, changed=compaction.changed)
     grace = timedelta(minutes=15)
-    store = StoreService(blobs, committer, ids, Limits(), grace=grace)
     remover = Remover(
         documents,
         committer,
@@ -81,6 +83,8 @@ async def tenant(tmp_path: Path) -> AsyncIterator[Tenant]:
         tenant="main",
         retention=timedelta(days=3),
     )
+    replacer = Replacer(documents, committer, remover, ids, clock)
+    store = StoreService(blobs, committer, replacer, ids, Limits(), grace=grace)
     yield Tenant(
         documents,
         blobs,
