@@ -12,6 +12,7 @@ from functions._http import Call, dicom_json, dicomweb, path_uid, require_json
 from shared.errors import PayloadTooLarge
 from shared.store.intake import Destination
 from shared.store.response import store_response, store_status
+from shared.web.expiry import expires_after
 from shared.web.media_types import MultipartBody, StoreBody, require_dicom_part, store_body
 from shared.web.multipart import parts
 
@@ -45,7 +46,14 @@ async def upsert_in_study(req: Request, call: Call) -> Response:
 async def _store(req: Request, call: Call, study: str | None, *, upsert: bool = False) -> Response:
     require_json(req)
     body = store_body(req.headers.get("content-type"))
-    destination = Destination(call.partition.name, study, call.major, call.resources_url, upsert)
+    destination = Destination(
+        call.partition.name,
+        study,
+        call.major,
+        call.resources_url,
+        upsert,
+        expires_after(req.headers),
+    )
     result = await call.tenant.store.store(_contents(req, call, body), destination)
     status = store_status(result, call.major)
     if status == 204:

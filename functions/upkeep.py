@@ -40,10 +40,12 @@ async def compact_metadata(message: func.QueueMessage) -> None:
 @bp.function_name("sweep")
 @bp.timer_trigger(arg_name="timer", schedule=_SCHEDULE, run_on_startup=False)
 async def sweep(timer: func.TimerRequest) -> None:
-    """Purge what is due though its message was lost, and align half-aligned studies."""
+    """Purge what is due though its message was lost, delete what expires, align what is half."""
     app = await services()
     async for tenant in app.tenants():
         purged = await tenant.delete.purge_due()
+        expired = await tenant.expiry.delete_expired()
         aligned = await tenant.align_unfinished()
-        if purged or aligned:
-            _log.info("swept", extra={"tenant": tenant.name, "purged": purged, "aligned": aligned})
+        if purged or expired or aligned:
+            done = {"purged": purged, "expired": expired, "aligned": aligned}
+            _log.info("swept", extra={"tenant": tenant.name, **done})

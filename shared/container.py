@@ -22,6 +22,7 @@ from shared.adapters.azure.queues import AzureQueue
 from shared.adapters.azure.tables import TableRegistry
 from shared.adapters.system import RandomIds, SystemClock
 from shared.config import SettingMissing, Settings, load_settings
+from shared.delete.expiry import ExpiryService
 from shared.delete.restore import RestoreService
 from shared.delete.service import DeleteService
 from shared.errors import TenantNotFound
@@ -57,6 +58,7 @@ class TenantServices:
     retrieve: RetrieveService
     search: SearchService
     delete: DeleteService
+    expiry: ExpiryService
     restore: RestoreService
     completer: Completer
     compactor: Compactor
@@ -143,12 +145,15 @@ class Services:
             retention=timedelta(days=settings.retention_days),
         )
         replacer = Replacer(documents, committer, remover, ids, clock)
-        store = StoreService(blobs, committer, replacer, ids, settings.limits, grace=grace)
+        store = StoreService(
+            blobs, committer, replacer, ids, settings.limits, clock=clock, grace=grace
+        )
+        partitions = Partitions(documents, clock)
         return TenantServices(
             name=row.tenant,
             documents=documents,
             blobs=blobs,
-            partitions=Partitions(documents, clock),
+            partitions=partitions,
             store=store,
             retrieve=RetrieveService(documents, blobs),
             compactor=Compactor(documents, blobs, ids, compaction),
@@ -156,6 +161,7 @@ class Services:
             delete=DeleteService(
                 documents, blobs, remover, queue=queue, clock=clock, tenant=row.tenant
             ),
+            expiry=ExpiryService(documents, remover, partitions, clock),
             restore=RestoreService(documents, blobs, committer, clock),
             completer=Completer(
                 documents,

@@ -36,6 +36,19 @@ _COUNTED = ("instanceCount", "seriesCount", "revision")
 
 
 @dataclass(frozen=True, slots=True)
+class Expiry:
+    """What a store says of the expiry of its studies (spec dicomweb.md §2.1).
+
+    Parameters
+    ----------
+    due : str or None
+        The moment, as ``iso`` writes it; ``None``: they do not expire.
+    """
+
+    due: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class NewInstance:
     """An instance whose file is stored and which is to enter the index.
 
@@ -49,12 +62,15 @@ class NewInstance:
         The attributes that the index keeps, of all levels, by tag.
     details : JsonObject
         The further members of the document (``shared.index.shapes``): ``blob``, ``size``, …
+    expiry : Expiry or None
+        What becomes of the study's expiry; ``None``: it stays as it is.
     """
 
     key: shapes.InstanceKey
     version: str
     attributes: dict[str, JsonElement]
     details: JsonObject
+    expiry: Expiry | None = None
 
 
 def iso(moment: datetime) -> str:
@@ -78,6 +94,9 @@ def merged_study(
     modalities = set(modalities_of(body["d"])).union(*(modality_of(new.attributes) for new in news))
     shown = with_modalities(shown, modalities)
     after = {**body, **study_terms(shown), "seriesCount": body.get("seriesCount", 0) + new_series}
+    for new in news:
+        if new.expiry is not None and new.expiry.due != after.get("due"):
+            after["due"] = new.expiry.due
     # documents below the study repeat its terms: they have to follow (shared.index.align)
     if study is not None and after["q"] != study["q"]:
         after["spreading"] = True
@@ -184,6 +203,8 @@ def patch_of(before: JsonObject, after: JsonObject) -> list[Operation]:
         for tag in sorted(before[member].keys() | after[member].keys())
         if before[member].get(tag) != after[member].get(tag)
     }
+    if before.get("due") != after.get("due"):
+        put["due",] = after["due"]
     if after.get("spreading"):
         # even if it was so before: by now another writer may have aligned, and cleared it
         put["spreading",] = True

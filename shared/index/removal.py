@@ -84,7 +84,14 @@ class Remover:
         self._retention = retention
 
     async def remove(
-        self, partition: str, study: str, series: str | None = None, instance: str | None = None
+        self,
+        partition: str,
+        study: str,
+        series: str | None = None,
+        instance: str | None = None,
+        *,
+        due_by: str | None = None,
+        most: int | None = None,
     ) -> int:
         """Remove a study, a series of it, or an instance of that.
 
@@ -94,6 +101,10 @@ class Remover:
             Data partition, as first spelled.
         study, series, instance : str
             Normalised UIDs.
+        due_by : str or None
+            Only while the study is one that expires, by this moment.
+        most : int or None
+            Stop when so many are removed; a batch more or less.
 
         Returns
         -------
@@ -107,7 +118,7 @@ class Remover:
         while True:
             document = await self._documents.get(INDEX.name, pk, shapes.study_id(study))
             victims = [] if document is None else await self._victims(pk, where)
-            if document is None or not victims:
+            if document is None or not victims or not _is_due(document.body, due_by):
                 return removed
             try:
                 await self._remove_batch(pk, partition, document, victims)
@@ -117,6 +128,8 @@ class Remover:
                     raise Unavailable from None
             else:
                 removed += len(victims)
+                if most is not None and removed >= most:
+                    return removed
 
     async def _victims(self, pk: str, where: Where) -> list[JsonObject]:
         page = await self._documents.query(
@@ -302,6 +315,10 @@ def _changed(body: JsonObject, count: int) -> JsonObject:
         "revision": body["revision"] + 1,
         "termsVersion": body["termsVersion"] + 1,
     }
+
+
+def _is_due(study: JsonObject, due_by: str | None) -> bool:
+    return due_by is None or (study.get("due") is not None and study["due"] <= due_by)
 
 
 def _which(series: str | None, instance: str | None) -> Where:

@@ -25,6 +25,7 @@ Members of study and series only:
 ``own``            search terms of this level only, ``q`` less what is above
 ``termsVersion``   counts the changes of ``q``, so that writers see each other
 ``revision``       counts the changes of anything below, for the ETag
+``due``            of a study that expires: when (spec dicomweb.md §2.1)
 ``instanceCount``, ``seriesCount`` (study only)
 ``compacted``      series only: where the metadata of all its instances is in one segment, and of
                    which ``revision`` (``shared.index.compaction``)

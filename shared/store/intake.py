@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from shared.config import Limits
 from shared.dicom import transfer_syntax, uid
@@ -43,6 +44,8 @@ class Destination:
         Absolute address of the partition's resources, for ``BulkDataURI``.
     upsert : bool
         An instance that is stored already is replaced.
+    expires_after : timedelta or None
+        When the studies expire, counted from now; ``None``: they do not.
     """
 
     partition: str
@@ -50,6 +53,7 @@ class Destination:
     major: int
     resources_url: str
     upsert: bool = False
+    expires_after: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,17 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
 
 from shared.config import Limits
 from shared.errors import InstanceRefused, RequestTooSlow, ServiceTrouble, Throttled
 from shared.index.commit import Committer, Outcome
+from shared.index.documents import Expiry, iso
 from shared.index.replacement import Replacer
 from shared.index.shapes import InstanceKey
-from shared.ports import Blobs, Ids
+from shared.ports import Blobs, Clock, Ids
 from shared.store.intake import Destination, Intake, Received, RefusedByRules
 from shared.store.models import (
     ALREADY_STORED,
@@ -50,12 +52,14 @@ class StoreService:
         ids: Ids,
         limits: Limits,
         *,
+        clock: Clock,
         grace: timedelta,
     ) -> None:
         self._blobs = blobs
         self._committer = committer
         self._replacer = replacer
         self._ids = ids
+        self._clock = clock
         self._limits = limits
         self._most_seconds = _PART_OF_GRACE * grace.total_seconds()
 
@@ -107,6 +111,11 @@ class StoreService:
         """An intake for one instance."""
         return Intake(content, destination, blobs=self._blobs, ids=self._ids, limits=self._limits)
 
+    def expiry(self, destination: Destination) -> Expiry:
+        """What becomes of the expiry of the studies that a request stores into now."""
+        after = destination.expires_after
+        return Expiry(None if after is None else iso(self._clock.now() + after))
+
     async def remove(self, keys: Sequence[str]) -> None:
         """Remove blobs that nothing names. What cannot be removed now is found by its event."""
         for outcome in await asyncio.gather(
@@ -116,7 +125,12 @@ class StoreService:
                 _log.warning("a blob could not be removed", extra={"cause": type(outcome).__name__})
 
     async def commit(
-        self, received: Sequence[Received], resources_url: str, *, upsert: bool = False
+        self,
+        received: Sequence[Received],
+        resources_url: str,
+        *,
+        upsert: bool = False,
+        expiry: Expiry | None = None,
     ) -> list[_Outcome]:
         """Bring received instances into the index; remove the files of those that lose."""
         try:
@@ -124,6 +138,7 @@ class StoreService:
         except ServiceTrouble as trouble:
             await self.remove([one.blob for one in received])
             return [trouble] * len(received)
+        news = [replace(new, expiry=expiry) for new in news]
         outcomes = await self._committer.add(news)
         if upsert:
             known = [at for at, each in enumerate(outcomes) if each is Outcome.ALREADY_STORED]
@@ -147,6 +162,7 @@ class _Request:
     def __init__(self, service: StoreService, destination: Destination) -> None:
         self._service = service
         self._destination = destination
+        self._expiry = service.expiry(destination)
         self._rows: list[Stored | Refused | Received | ServiceTrouble] = []
         self._begun: list[str] = []
         self._writes: set[asyncio.Task[None]] = set()
@@ -217,7 +233,10 @@ class _Request:
     async def _commit(self, received: dict[int, Received]) -> None:
         destination = self._destination
         outcomes = await self._service.commit(
-            list(received.values()), destination.resources_url, upsert=destination.upsert
+            list(received.values()),
+            destination.resources_url,
+            upsert=destination.upsert,
+            expiry=self._expiry,
         )
         for (at, one), outcome in zip(received.items(), outcomes, strict=True):
             self._rows[at] = _row(one, outcome)

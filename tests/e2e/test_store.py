@@ -565,3 +565,17 @@ def test_put_replaces_and_post_does_not(versioned: _Client) -> None:
     assert (
         versioned.get(f"/studies?StudyInstanceUID={study}&PatientName=Old^Name").status_code == 204
     )
+
+
+def test_expiry_headers(client: _Client) -> None:
+    ds = dicom.ct()
+    wrong = client.store(part10(ds), **{"msdicom-expiry-time-milliseconds": "-1"})
+    assert wrong.status_code == 400
+    assert "msdicom-expiry-time-milliseconds" in wrong.text
+    headers = {
+        "msdicom-expiry-time-milliseconds": "86400000",
+        "msdicom-expiry-option": "RelativeToNow",
+        "msdicom-expiry-level": "Study",
+    }
+    assert client.store(part10(ds), **headers).status_code == 200
+    assert client.store(part10(ds), method="PUT", **headers).status_code == 200

@@ -11,10 +11,12 @@ import pytest
 
 from shared.adapters.system import RandomIds
 from shared.config import Limits
+from shared.delete.expiry import ExpiryService
 from shared.delete.restore import RestoreService
 from shared.delete.service import DeleteService
 from shared.index.commit import Committer
 from shared.index.compaction import CompactionRequests, Compactor
+from shared.index.partitions import Partitions
 from shared.index.removal import Remover
 from shared.index.replacement import Replacer
 from shared.retrieve.service import RetrieveService
@@ -41,9 +43,16 @@ class Tenant:
     completer: Completer
     compactor: Compactor
     restore: RestoreService
+    expiry: ExpiryService
+    remover: Remover
 
     async def store(
-        self, *files: bytes, study: str | None = None, major: int = 2, upsert: bool = False
+        self,
+        *files: bytes,
+        study: str | None = None,
+        major: int = 2,
+        upsert: bool = False,
+        expires_after: timedelta | None = None,
     ) -> StoreResult:
         """Store files as one request."""
 
@@ -51,7 +60,7 @@ class Tenant:
             for data in files:
                 yield _one(data)
 
-        destination = Destination("Microsoft.Default", study, major, URL, upsert)
+        destination = Destination("Microsoft.Default", study, major, URL, upsert, expires_after)
         return await self.store_service.store(contents(), destination)
 
     async def indexed(self, kind: str) -> list[dict[str, object]]:
@@ -84,7 +93,7 @@ async def tenant(tmp_path: Path) -> AsyncIterator[Tenant]:
         retention=timedelta(days=3),
     )
     replacer = Replacer(documents, committer, remover, ids, clock)
-    store = StoreService(blobs, committer, replacer, ids, Limits(), grace=grace)
+    store = StoreService(blobs, committer, replacer, ids, Limits(), clock=clock, grace=grace)
     yield Tenant(
         documents,
         blobs,
@@ -107,5 +116,7 @@ async def tenant(tmp_path: Path) -> AsyncIterator[Tenant]:
         ),
         Compactor(documents, blobs, ids, compaction),
         RestoreService(documents, blobs, committer, clock),
+        ExpiryService(documents, remover, Partitions(documents, clock), clock),
+        remover,
     )
     await documents.close()
