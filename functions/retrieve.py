@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from dataclasses import replace
+from typing import TypeVar
 
 import azure.functions as func
 from starlette.requests import Request
@@ -11,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from functions._http import Call, accept, dicomweb, path_uid, require_json
 from shared.errors import InvalidFrameList, MalformedRequest, PayloadTooLarge
 from shared.retrieve.instances import Address, StoredFile
+from shared.retrieve.service import Delivery
 from shared.web.conditional import entity_tag, not_modified
 from shared.web.media_types import DICOM
 from shared.web.multipart import MultipartWriter, OutgoingPart
@@ -26,6 +29,7 @@ from shared.web.negotiation import (
 
 bp = func.Blueprint()
 
+_T = TypeVar("_T")
 _STUDY = "studies/{study}"
 _SERIES = "studies/{study}/series/{series}"
 _INSTANCE = "studies/{study}/series/{series}/instances/{instance}"
@@ -62,30 +66,58 @@ async def retrieve_instance(req: Request, call: Call) -> Response:
 async def _files(req: Request, call: Call, offers: tuple[Offer, ...]) -> Response:
     address = address_of(req, call)
     choices = ranked(accept(req), offers)
-    choice, files = await call.tenant.retrieve.files(address, choices)
+    choice, deliveries = await call.tenant.retrieve.files(address, choices)
     if choice.payload is Payload.SINGLE:
-        content = await call.tenant.retrieve.content(files[0])
-        return StreamingResponse(
-            content,
-            headers={"Content-Length": str(files[0].size)},
-            media_type=_dicom_type(files[0]),
-        )
+        return await _single_file(call, deliveries[0])
     writer = MultipartWriter(DICOM)
-    sizes = ((writer.before(_dicom_type(file), _location(call, file)), file.size) for file in files)
-    return StreamingResponse(
-        writer.body(_file_parts(call, files)),
-        headers={"Content-Length": str(writer.length(sizes))},
-        media_type=writer.content_type,
-    )
+    headers = {}
+    parts = _file_parts(call, deliveries)
+    if any(delivery.is_converted for delivery in deliveries):
+        parts = await _begun_part(parts)
+    else:
+        files = [(delivery, delivery.file) for delivery in deliveries]
+        sizes = ((writer.before(_dicom_type(one), _location(call, f)), f.size) for one, f in files)
+        headers["Content-Length"] = str(writer.length(sizes))
+    return StreamingResponse(writer.body(parts), headers=headers, media_type=writer.content_type)
 
 
-async def _file_parts(call: Call, files: list[StoredFile]) -> AsyncIterator[OutgoingPart]:
-    async for file, content in call.tenant.retrieve.contents(files):
-        yield OutgoingPart(_dicom_type(file), content, _location(call, file))
+async def _single_file(call: Call, delivery: Delivery) -> Response:
+    content = await call.tenant.retrieve.content(delivery)
+    if delivery.is_converted:
+        return StreamingResponse(await _begun(content), media_type=_dicom_type(delivery))
+    headers = {"Content-Length": str(delivery.file.size)}
+    return StreamingResponse(content, headers=headers, media_type=_dicom_type(delivery))
 
 
-def _dicom_type(file: StoredFile) -> str:
-    return f"{DICOM}; transfer-syntax={file.transfer_syntax}"
+async def _file_parts(call: Call, deliveries: list[Delivery]) -> AsyncIterator[OutgoingPart]:
+    async for delivery, content in call.tenant.retrieve.contents(deliveries):
+        yield OutgoingPart(_dicom_type(delivery), content, _location(call, delivery.file))
+
+
+async def _begun_part(parts: AsyncIterator[OutgoingPart]) -> AsyncIterator[OutgoingPart]:
+    """The parts, of which the first has begun: what is wrong with it can still be said."""
+    first = await anext(parts)
+    return _chained(replace(first, content=await _begun(first.content)), parts)
+
+
+async def _begun(content: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Content whose first piece is there."""
+    pieces = aiter(content)
+    return _chained(await anext(pieces, b""), pieces)
+
+
+async def _chained(first: _T, rest: AsyncIterator[_T]) -> AsyncIterator[_T]:
+    try:
+        yield first
+        async for item in rest:
+            yield item
+    finally:
+        if isinstance(rest, AsyncGenerator):
+            await rest.aclose()
+
+
+def _dicom_type(delivery: Delivery) -> str:
+    return f"{DICOM}; transfer-syntax={delivery.transfer_syntax}"
 
 
 def _location(call: Call, file: StoredFile) -> str:

@@ -24,6 +24,7 @@
     │   └── BlobNotFound            from the Blobs port
     ├── DoesNotFit                  what fits
     │   ├── NotAcceptable           no offered type satisfies Accept
+    │   │   └── UnusablePixelData   it cannot be decoded or encoded
     │   ├── UnsupportedMediaType    the body's type
     │   ├── PayloadTooLarge         names the limit
     │   └── RangeNotSatisfiable
@@ -166,6 +167,10 @@ class DoesNotFit(DicomServiceError):
 
 class NotAcceptable(DoesNotFit):
     """Nothing that we can send satisfies ``Accept``."""
+
+
+class UnusablePixelData(NotAcceptable):
+    """The pixel data as stored cannot be turned into what was asked for: it is malformed."""
 
 
 class UnsupportedMediaType(DoesNotFit):

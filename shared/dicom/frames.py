@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from shared.dicom import transfer_syntax
 from shared.dicom.json_model import little_endian
-from shared.errors import CorruptData, FrameNotFound
+from shared.errors import CorruptData, FrameNotFound, UnusablePixelData
 from shared.ports import ByteSpan
 
 ITEM_HEADER: Final = 8
@@ -140,7 +140,7 @@ class FrameTable:
         ------
         FrameNotFound
             There is no such frame.
-        CorruptData
+        UnusablePixelData
             The file does not tell where its frames are.
         """
         if not 1 <= number <= self.count:
@@ -151,8 +151,8 @@ class FrameTable:
         value = self.native or ByteSpan(0, 0)
         bits = self.pixels.frame_bits()
         if not bits or (bits * self.count + 7) // 8 > value.length:
-            raise CorruptData("The pixel data is shorter than its description says.")
-        word = self._word()
+            raise UnusablePixelData("The pixel data is shorter than its description says.")
+        word = self.word
         first, last = bits * (number - 1), bits * number
         start = first // (8 * word) * word
         end = min(-(-last // (8 * word)) * word, value.length)
@@ -161,7 +161,9 @@ class FrameTable:
         uneven = shift or last != 8 * end
         return Frame(span, (span,), shift, bits if uneven else 0, word)
 
-    def _word(self) -> int:
+    @property
+    def word(self) -> int:
+        """Bytes of the words that have to be turned round: those of big-endian pixels, else 1."""
         if not transfer_syntax.is_big_endian(self.pixels.transfer_syntax_uid):
             return 1
         least = 2 if self.pixels.vr == "OW" else 1
@@ -169,7 +171,7 @@ class FrameTable:
 
     def _fragments_of(self, number: int) -> Frame:
         if self.fragments is None or self.starts is None:
-            raise CorruptData("The file does not tell where its frames begin.")
+            raise UnusablePixelData("The file does not tell where its frames begin.")
         offsets, lengths = self.fragments
         first = self.starts[number - 1]
         last = self.starts[number] if number < len(self.starts) else len(offsets)
@@ -177,7 +179,7 @@ class FrameTable:
             ByteSpan(offsets[at], lengths[at]) for at in range(first, last) if lengths[at]
         )
         if not parts:
-            raise CorruptData("The frame is empty.")
+            raise UnusablePixelData("The frame is empty.")
         return Frame(ByteSpan(parts[0].offset, parts[-1].end - parts[0].offset), parts)
 
     # As JSON, in an instance document ----------------------------------------------------

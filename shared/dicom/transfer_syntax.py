@@ -12,6 +12,13 @@ EXPLICIT_BE: Final = "1.2.840.10008.1.2.2"
 DEFLATED_FRAMES: Final = "1.2.840.10008.1.2.8.1"
 RLE: Final = "1.2.840.10008.1.2.5"
 
+JPEG_BASELINE: Final = "1.2.840.10008.1.2.4.50"
+JPEG_LS_LOSSLESS: Final = "1.2.840.10008.1.2.4.80"
+JPEG_2000_LOSSLESS: Final = "1.2.840.10008.1.2.4.90"
+
+ENCODABLE: Final = frozenset({RLE, JPEG_BASELINE, JPEG_LS_LOSSLESS, JPEG_2000_LOSSLESS})
+"""Compressed transfer syntaxes that can be made here. JPEG baseline loses: it has to be named."""
+
 _NATIVE: Final = frozenset({IMPLICIT_LE, EXPLICIT_LE, DEFLATED, EXPLICIT_BE})
 
 _DEFLATED: Final = frozenset(

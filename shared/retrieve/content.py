@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
+import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
-from shared.errors import BlobNotFound, CorruptData
+from shared.dicom.part10 import Inflater
+from shared.errors import BlobNotFound, CorruptData, NotDicom
 from shared.ports import Blobs, ByteSpan
 
 _AHEAD = 3
 _META_HEAD = 144  # preamble, prefix, and the element that tells the length of the rest
-_AT_ONCE = 1024 * 1024
 
 
 async def one_after_the_other(
@@ -85,21 +85,35 @@ async def inflated(blobs: Blobs, key: str, span: ByteSpan) -> AsyncIterator[byte
     if head[132:136] != b"\x02\x00\x00\x00":
         raise CorruptData("The file meta information has no group length.")
     start = _META_HEAD + int.from_bytes(head[140:144], "little")
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     at = 0
     content = await _open(blobs, key, ByteSpan(start, 2**62))
     try:
-        async for piece in content:
-            rest = piece
-            while rest and at < span.end:
-                data = inflater.decompress(rest, _AT_ONCE)
-                rest = inflater.unconsumed_tail
-                wanted = data[max(span.offset - at, 0) : span.end - at]
-                at += len(data)
-                if wanted:
-                    yield wanted
+        async for data in inflating(content):
+            wanted = data[max(span.offset - at, 0) : max(span.end - at, 0)]
+            at += len(data)
+            if wanted:
+                yield wanted
             if at >= span.end:
                 return
     finally:
         await _close(content)
     raise CorruptData("A file is shorter than its index says.")
+
+
+async def inflating(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A deflated data set, inflated.
+
+    Raises
+    ------
+    CorruptData
+        It cannot be inflated.
+    """
+    inflater = Inflater(sys.maxsize)
+    try:
+        async for piece in content:
+            for data in inflater.inflate(piece):
+                yield data
+            if inflater.is_complete:
+                return
+    except NotDicom as error:
+        raise CorruptData("A deflated data set cannot be inflated.") from error

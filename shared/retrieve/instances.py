@@ -15,7 +15,9 @@ from shared.ports import Documents, JsonObject
 from shared.where import And, Eq, In, Order, Where
 
 _PAGE = 500
-_FILE_MEMBERS = ("series", "instance", "version", "blob", "size", "transferSyntax", "frames")
+_FILE_MEMBERS = (
+    "series", "instance", "version", "blob", "size", "transferSyntax", "frames", "ranges",
+)  # fmt: skip
 _METADATA_MEMBERS = ("series", "instance", "version", "metadata")
 _MOST_SERIES_NAMED = 100
 _T = TypeVar("_T")
@@ -54,7 +56,21 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """An instance's file: ``size`` in bytes, ``transfer_syntax`` its UID."""
+    """An instance's file.
+
+    Parameters
+    ----------
+    study, series, instance : str
+        Its UIDs.
+    blob : str
+        Key of the file.
+    size : int
+        In bytes.
+    transfer_syntax : str
+        UID.
+    ranges : JsonObject
+        The members ``frames`` and ``ranges`` of its document.
+    """
 
     study: str
     series: str
@@ -62,6 +78,7 @@ class StoredFile:
     blob: str
     size: int
     transfer_syntax: str
+    ranges: JsonObject
 
 
 async def files(documents: Documents, address: Address) -> list[StoredFile]:
@@ -77,6 +94,7 @@ async def files(documents: Documents, address: Address) -> list[StoredFile]:
         return StoredFile(
             address.study, body["series"], body["instance"], body["blob"], body["size"],
             body["transferSyntax"],
+            {name: body[name] for name in ("frames", "ranges") if body.get(name) is not None},
         )  # fmt: skip
 
     return await _rows(documents, address, _FILE_MEMBERS, row)

@@ -13,17 +13,34 @@ from dataclasses import dataclass
 
 from shared.dicom import transfer_syntax
 from shared.dicom.frames import Frame, FrameTable
-from shared.dicom.pixels import can_decode
 from shared.errors import BulkDataNotFound, FrameNotFound, NotAcceptable
 from shared.index.metadata import gzip_array, json_array
 from shared.ports import Blobs, ByteSpan, Documents, JsonObject
 from shared.retrieve import instances
 from shared.retrieve.content import inflated, one_after_the_other, read_span
-from shared.retrieve.decoding import decoded
+from shared.retrieve.convert import converted, convertible
+from shared.retrieve.decoding import in_threads, recoding
 from shared.retrieve.instances import Address, Metadata, StoredFile
 from shared.web.negotiation import EXPLICIT_LE, Choice, first_fitting
 
 _PIXEL_DATA = "7FE00010"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A file, and the transfer syntax in which it is to be sent.
+
+    ``table`` are its frames where it has to be converted and has some.
+    """
+
+    file: StoredFile
+    transfer_syntax: str
+    table: FrameTable | None = None
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether it is sent otherwise than stored: its length is not known before."""
+        return self.transfer_syntax != self.file.transfer_syntax
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +72,8 @@ class RetrieveService:
 
     async def files(
         self, address: Address, choices: Sequence[Choice]
-    ) -> tuple[Choice, list[StoredFile]]:
-        """The files at an address, and the best choice that all of them satisfy as stored.
+    ) -> tuple[Choice, list[Delivery]]:
+        """The files at an address, and the best choice that all of them can satisfy.
 
         Raises
         ------
@@ -66,31 +83,49 @@ class RetrieveService:
             No choice can be met by every file.
         """
         found = await instances.files(self._documents, address)
-        syntaxes = {file.transfer_syntax for file in found}
         for choice in choices:
-            if all(choice.syntax_for(syntax, ()) == syntax for syntax in syntaxes):
-                return choice, found
+            deliveries = await self._deliveries(found, choice)
+            if deliveries is not None:
+                return choice, deliveries
         raise NotAcceptable(
-            "The instances are stored in another transfer syntax than Accept allows; "
+            "The instances cannot all be sent in a transfer syntax that Accept allows; "
             "transfer-syntax=* takes them as they are."
         )
 
+    async def _deliveries(
+        self, files: Sequence[StoredFile], choice: Choice
+    ) -> list[Delivery] | None:
+        deliveries: list[Delivery] = []
+        for file in files:
+            if choice.syntax_for(file.transfer_syntax, ()) is not None:
+                deliveries.append(Delivery(file, file.transfer_syntax))
+                continue
+            table = await self._table(file.ranges)
+            targets = convertible(file.transfer_syntax, table)
+            target = choice.syntax_for(file.transfer_syntax, targets)
+            if target is None:
+                return None
+            deliveries.append(Delivery(file, target, table))
+        return deliveries
+
     async def contents(
-        self, files: Sequence[StoredFile]
-    ) -> AsyncIterator[tuple[StoredFile, AsyncIterator[bytes]]]:
+        self, deliveries: Sequence[Delivery]
+    ) -> AsyncIterator[tuple[Delivery, AsyncIterator[bytes]]]:
         """The bytes of files, one after the other."""
-        opened = one_after_the_other(self._blobs, ((file.blob, None) for file in files))
+        requests = ((delivery.file.blob, None) for delivery in deliveries)
+        opened = one_after_the_other(self._blobs, requests)
         try:
             at = 0
             async for content in opened:
-                yield files[at], content
+                delivery = deliveries[at]
+                yield delivery, _as_delivered(content, delivery)
                 at += 1
         finally:
             await opened.aclose()
 
-    async def content(self, file: StoredFile) -> AsyncIterator[bytes]:
+    async def content(self, delivery: Delivery) -> AsyncIterator[bytes]:
         """The bytes of one file; returns once the store has answered."""
-        return await self._blobs.read(file.blob)
+        return _as_delivered(await self._blobs.read(delivery.file.blob), delivery)
 
     # Frames -------------------------------------------------------------------------------
 
@@ -109,23 +144,28 @@ class RetrieveService:
             The file does not tell where the frame is.
         """
         body = await instances.instance(self._documents, address)
-        table = await self._frame_table(body)
+        table = await self._table(body)
+        if table is None:
+            raise FrameNotFound("The instance has no pixel data.")
         places = [table.frame(number) for number in numbers]
         stored = table.pixels.transfer_syntax_uid if table.is_encapsulated else EXPLICIT_LE
-        convertible = (EXPLICIT_LE,) if table.is_encapsulated and can_decode(table.pixels) else ()
-        fitting = first_fitting(choices, stored, convertible)
+        targets = convertible(table.pixels.transfer_syntax_uid, table)
+        fitting = first_fitting(choices, stored, targets)
         if fitting is None:
             raise NotAcceptable("The frames cannot be sent in a form that Accept allows.")
         choice, syntax = fitting
         raw = self._frame_bytes(body["blob"], table, places)
-        contents = raw if syntax == stored else decoded(raw, table.pixels)
-        return Frames(choice, syntax, contents)
+        if syntax == stored:
+            return Frames(choice, syntax, raw)
+        work = recoding(table.pixels, syntax, is_encapsulated=table.is_encapsulated)
+        return Frames(choice, syntax, in_threads(raw, lambda frame: work(frame).data))
 
-    async def _frame_table(self, body: JsonObject) -> FrameTable:
-        ranges = await self._ranges(body)
-        if not ranges.get("frames"):
-            raise FrameNotFound("The instance has no pixel data.")
-        return FrameTable.from_json(ranges["frames"])
+    async def _table(self, body: JsonObject) -> FrameTable | None:
+        """The frames that an instance document tells of; ``None`` without pixel data."""
+        frames = body.get("frames")
+        if frames is None and body.get("ranges") is not None:
+            frames = (await self._ranges(body)).get("frames")
+        return None if frames is None else FrameTable.from_json(frames)
 
     async def _ranges(self, body: JsonObject) -> JsonObject:
         """The members ``frames`` and ``bulk`` of an instance, wherever they are kept."""
@@ -227,3 +267,9 @@ class RetrieveService:
         offsets, lengths = table.fragments
         start = offsets[0] - 8
         return ByteSpan(start, offsets[-1] + lengths[-1] - start)
+
+
+def _as_delivered(content: AsyncIterator[bytes], delivery: Delivery) -> AsyncIterator[bytes]:
+    if not delivery.is_converted:
+        return content
+    return converted(content, delivery.table, delivery.transfer_syntax)

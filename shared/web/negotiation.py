@@ -40,6 +40,7 @@ from shared.web.media_types import (
 AS_STORED: Final = "*"
 EXPLICIT_LE: Final = "1.2.840.10008.1.2.1"
 JPEG_2000_LOSSLESS: Final = "1.2.840.10008.1.2.4.90"
+DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 _JPEG: Final = "1.2.840.10008.1.2.4."
 
 COMPRESSED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
@@ -62,12 +63,6 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType(
     {"image/x-dicom-rle": "image/dicom-rle", "image/x-jls": "image/jls", "image/jhc": "image/jphc"}
 )
 """Names that clients send for types of ``COMPRESSED``; answered under the proper name."""
-
-CONVERTIBLE_INSTANCES: Final = frozenset({EXPLICIT_LE, JPEG_2000_LOSSLESS})
-"""Targets of conversion of whole instances (spec §3.3)."""
-
-CONVERTIBLE_FRAMES: Final = frozenset({EXPLICIT_LE, JPEG_2000_LOSSLESS})
-"""Targets of conversion of frames."""
 
 
 class Payload(Enum):
@@ -271,7 +266,7 @@ def _refusal(offers: Sequence[Offer]) -> str:
 # What the resources offer -----------------------------------------------------------------
 
 _STILL_IMAGES = frozenset(syntax for kind in COMPRESSED.values() for syntax in kind)
-_INSTANCE_SYNTAXES = frozenset({AS_STORED}) | CONVERTIBLE_INSTANCES | _STILL_IMAGES
+_INSTANCE_SYNTAXES = frozenset({AS_STORED, EXPLICIT_LE, DEFLATED}) | _STILL_IMAGES
 _UNCOMPRESSED = frozenset({AS_STORED, EXPLICIT_LE})
 _BOTH = (Payload.MULTIPART, Payload.SINGLE)
 
