@@ -17,7 +17,7 @@ from typing import Final
 
 from shared.dicom import tags
 from shared.dicom.json_model import little_endian
-from shared.dicom.vr import EXPLICIT_LE, IMPLICIT_LE, STRUCTURE, Encoding
+from shared.dicom.vr import EXPLICIT_LE, IMPLICIT_LE, STRUCTURE, UNKNOWN_SEQUENCE, Encoding
 from shared.errors import CorruptData
 
 HEADER_BYTES: Final = 12
@@ -46,12 +46,17 @@ class Signedness:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The beginning of an element. ``start`` and ``length`` (of the value) in bytes."""
+    """The beginning of an element.
+
+    ``start`` and ``length`` (of the value) are in bytes. ``is_unknown``: a sequence that is written
+    as UN, so its items are in implicit VR little endian.
+    """
 
     tag: int
     vr: str
     length: int
     start: int
+    is_unknown: bool = False
 
     @property
     def is_undefined(self) -> bool:
@@ -74,7 +79,7 @@ def head_of(data: bytes, at: int, encoding: Encoding, pixels: Signedness) -> Hea
         return None
     if start > len(data):
         raise Incomplete
-    return Head(tag, vr.name, length, start)
+    return Head(tag, vr.name, length, start, vr is UNKNOWN_SEQUENCE)
 
 
 def header(tag: int, vr: str, length: int) -> bytes:
@@ -139,7 +144,8 @@ def recoded(
         _, end = _sequence(data, head, IMPLICIT_LE, pixels)
         return head.tag, header(head.tag, "UN", head.length) + data[head.start : end], end
     if head.vr == "SQ" or head.is_undefined:
-        value, end = _sequence(data, head, encoding, pixels)
+        inner = IMPLICIT_LE if head.is_unknown else encoding
+        value, end = _sequence(data, head, inner, pixels)
         return head.tag, header(head.tag, "SQ", len(value)) + value, end
     end = head.start + head.length
     if end > len(data):
