@@ -18,7 +18,7 @@ from pydicom.filereader import data_element_generator
 
 from shared.config import Limits
 from shared.dicom.instance import InstanceFacts
-from shared.errors import CorruptData, NotDicom
+from shared.errors import NotDicom, UnusablePixelData
 from tests.support import dicom
 from tests.support.dicom import element, file_with
 from tests.unit.dicom.reading import (
@@ -221,7 +221,7 @@ def _facts_or_refusal(data: bytes) -> None:
         try:
             place = table.frame(number)
             place.cut(data[place.covering.offset : place.covering.end])
-        except CorruptData:
+        except UnusablePixelData:
             pass
 
 
