@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import azure.functions as func
 from starlette.requests import Request
 from starlette.responses import Response
 
 from functions._http import Call, dicom_json, dicomweb, path_uid, require_json
+from shared.search.paging import page_headers, wants_count
 from shared.web import query as scopes
 from shared.web.query import Scope, parse_search_query, require_harmless
 
 bp = func.Blueprint()
+
+_COLLECTIONS = {"study": "studies", "series": "series", "instance": "instances"}
 
 
 @dicomweb(bp, "search_studies", "studies", "GET")
@@ -53,13 +58,27 @@ async def _search(req: Request, call: Call, scope: Scope) -> Response:
     require_json(req)
     require_harmless(req.url.query)
     query = parse_search_query(req.query_params.multi_items(), scope, most=call.limits.search_limit)
-    uids = {name: path_uid(req, name) for name in ("study", "series") if name in req.path_params}
-    rows = await call.tenant.search.search(
+    uids: dict[str, str] = {
+        name: path_uid(req, name) for name in ("study", "series") if name in req.path_params
+    }
+    page = await call.tenant.search.search(
         query,
         scope,
         partition=call.partition.folded,
         major=call.major,
         base_url=call.base_url,
+        resources_url=call.resources_url,
+        count=wants_count(req.headers.getlist("prefer")),
         **uids,
     )
-    return dicom_json(rows) if rows else Response(status_code=204)
+    parameters = req.query_params.multi_items()
+    headers = page_headers(page, query, _address(call, scope, uids), parameters, call.base_url)
+    if not page.rows:
+        return Response(status_code=204, headers=headers)
+    return dicom_json(page.rows, headers=headers)
+
+
+def _address(call: Call, scope: Scope, uids: Mapping[str, str]) -> str:
+    """The public address of the resource, which need not be the one that the request came to."""
+    within = "".join(f"/{_COLLECTIONS[name]}/{uid}" for name, uid in uids.items())
+    return f"{call.base_url}{within}/{_COLLECTIONS[scope.level]}"

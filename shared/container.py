@@ -157,7 +157,7 @@ class Services:
             store=store,
             retrieve=RetrieveService(documents, blobs),
             compactor=Compactor(documents, blobs, ids, compaction),
-            search=SearchService(documents),
+            search=SearchService(documents, blobs),
             delete=DeleteService(
                 documents, blobs, remover, queue=queue, clock=clock, tenant=row.tenant
             ),

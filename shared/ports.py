@@ -256,6 +256,10 @@ class Documents(Protocol):
         """
         ...
 
+    async def count(self, container: str, where: Where, *, partition: str | None = None) -> int:
+        """How many documents match, in one partition or in all. Costs a look at each of them."""
+        ...
+
     async def commit(self, container: str, partition: str, operations: Sequence[Operation]) -> None:
         """Apply all operations within one partition, or none.
 

@@ -1,56 +1,124 @@
-"""Result rows of a search: which attributes, and where their values come from (spec §4.6, §4.7)."""
+"""Result rows of a search: which attributes, and where their values come from (spec §4.6, §4.7).
+
+Most come from the index document that matched. What the index does not keep is read from the
+metadata of an instance, and what is counted at a level above from the document of that level:
+see ``shared.search.sources``.
+
+References
+----------
+PS3.18 10.6.3.3, Tables 10.6.3-3, 10.6.3-4, 10.6.3-5.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from shared.dicom import attributes as dicom
+from shared.dicom.instance import JsonElement
 from shared.dicom.tags import key as tag_key
+from shared.index import shapes
 from shared.ports import JsonObject
 from shared.web.query import Scope, SearchQuery
 
-_RETRIEVE_URL = 0x00081190
-_COUNTS: Mapping[tuple[str, int], str] = {
-    ("study", dicom.NUMBER_OF_STUDY_RELATED_SERIES): "seriesCount",
-    ("study", dicom.NUMBER_OF_STUDY_RELATED_INSTANCES): "instanceCount",
-    ("series", dicom.NUMBER_OF_SERIES_RELATED_INSTANCES): "instanceCount",
-}
+RETRIEVE_URL = 0x00081190
+INSTANCE_AVAILABILITY = 0x00080056
 MEMBERS = ("id", "version", "study", "series", "instance", "d", "seriesCount", "instanceCount")
 """Members of index documents that rows are made of."""
 
+_ONLINE: JsonElement = {"vr": "CS", "Value": ["ONLINE"]}
+_ALWAYS_COMPUTED = frozenset({RETRIEVE_URL, INSTANCE_AVAILABILITY})
+_LEVEL_OF_COMPUTED = {tag: level for tag, (_, _, level) in dicom.COMPUTED.items()}
+_COUNTS = {
+    dicom.NUMBER_OF_STUDY_RELATED_SERIES: "seriesCount",
+    dicom.NUMBER_OF_STUDY_RELATED_INSTANCES: "instanceCount",
+    dicom.NUMBER_OF_SERIES_RELATED_INSTANCES: "instanceCount",
+}
+_KEPT = {
+    level: frozenset().union(*(dicom.ATTRIBUTES_OF_LEVEL[above] for above in levels))
+    for level, levels in (
+        (dicom.STUDY, (dicom.STUDY,)),
+        (dicom.SERIES, (dicom.STUDY, dicom.SERIES)),
+        (dicom.INSTANCE, dicom.LEVELS),
+    )
+}
 
-def row_maker(
-    query: SearchQuery, scope: Scope, *, major: int, base_url: str
-) -> Callable[[JsonObject], JsonObject]:
-    """How an index document becomes a result row, with its elements in order of tag."""
-    wanted = wanted_tags(query, scope, major=major)
-    keys = sorted(tag_key(tag) for tag in wanted)
-    counts = [
-        (tag_key(tag), member)
-        for (level, tag), member in _COUNTS.items()
-        if level == scope.level and tag in wanted
-    ]
-    with_url = _RETRIEVE_URL in wanted
 
-    def row(body: JsonObject) -> JsonObject:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The attributes of a result row, by where they come from.
+
+    Parameters
+    ----------
+    level : str
+        Of the result.
+    kept : tuple of str
+        Tags that the index document has.
+    computed : dict
+        Tags that are worked out from the index, by the level that has them.
+    read : frozenset of str
+        Tags that only an instance's metadata has.
+    with_url, with_availability : bool
+        Whether a row has RetrieveURL, InstanceAvailability.
+    """
+
+    level: dicom.Level
+    kept: tuple[str, ...]
+    computed: Mapping[dicom.Level, tuple[int, ...]]
+    read: frozenset[str]
+    with_url: bool
+    with_availability: bool
+
+    @property
+    def above(self) -> tuple[dicom.Level, ...]:
+        """Levels above the result whose documents are needed."""
+        return tuple(level for level in self.computed if level != self.level)
+
+    def row(
+        self,
+        body: JsonObject,
+        base_url: str,
+        above: Mapping[dicom.Level, JsonObject],
+        metadata: Mapping[str, JsonElement],
+    ) -> JsonObject:
+        """A result: the elements of an index document and what was read beside, by tag."""
         shown = body["d"]
-        elements = {key: shown[key] for key in keys if shown.get(key) is not None}
-        for key, member in counts:
-            elements[key] = {"vr": "IS", "Value": [body[member]]}
-        if with_url:
-            url = base_url + _resource(body)
-            elements[tag_key(_RETRIEVE_URL)] = {"vr": "UR", "Value": [url]}
-        return dict(sorted(elements.items())) if counts or with_url else elements
+        elements = {key: shown[key] for key in self.kept if shown.get(key) is not None}
+        elements |= {key: metadata[key] for key in self.read if key in metadata}
+        for level, tags in self.computed.items():
+            source = body if level == self.level else above.get(level)
+            if source is not None:
+                elements |= computed(source, tags)
+        if self.with_url:
+            url = base_url + resource(body)
+            elements[tag_key(RETRIEVE_URL)] = {"vr": "UR", "Value": [url]}
+        if self.with_availability:
+            elements[tag_key(INSTANCE_AVAILABILITY)] = _ONLINE
+        return dict(sorted(elements.items()))
 
-    return row
+
+def plan(query: SearchQuery, scope: Scope, *, major: int) -> Plan:
+    """Which attributes the rows of a search have."""
+    wanted = wanted_tags(query, scope, major=major)
+    asked = query.fields if not query.all_fields else query.fields | _ALWAYS_COMPUTED
+    reachable = dicom.LEVELS[: dicom.LEVELS.index(scope.level) + 1]
+    by_level = {
+        level: tuple(sorted(tag for tag in wanted if _LEVEL_OF_COMPUTED.get(tag) == level))
+        for level in reachable
+    }
+    plain = wanted - _LEVEL_OF_COMPUTED.keys() - _ALWAYS_COMPUTED
+    return Plan(
+        scope.level,
+        kept=tuple(sorted(tag_key(tag) for tag in plain & _KEPT[scope.level])),
+        computed={level: tags for level, tags in by_level.items() if tags},
+        read=frozenset(tag_key(tag) for tag in plain - _KEPT[scope.level]),
+        with_url=RETRIEVE_URL in asked,
+        with_availability=INSTANCE_AVAILABILITY in asked,
+    )
 
 
 def wanted_tags(query: SearchQuery, scope: Scope, *, major: int) -> set[int]:
-    """Top-level attributes that a row shows, if it has them.
-
-    An attribute of ``includefield`` that the index does not keep is not shown: the index answers
-    alone, no file's metadata is read.
-    """
+    """Top-level attributes that a row shows, if it has them. Sequences are shown whole."""
     wanted = set(query.fields) | scope.path
     wanted |= {wanted_filter.key.path[0] for wanted_filter in query.filters}
     for level in scope.levels:
@@ -58,14 +126,34 @@ def wanted_tags(query: SearchQuery, scope: Scope, *, major: int) -> set[int]:
         if query.all_fields:
             wanted |= dicom.ALL_RETURN[level]
     if query.all_fields:
-        wanted.add(_RETRIEVE_URL)
+        wanted |= {tag for tag, level in _LEVEL_OF_COMPUTED.items() if level == scope.level}
     return wanted
 
 
-def _resource(body: JsonObject) -> str:
+def computed(body: JsonObject, tags: tuple[int, ...]) -> dict[str, JsonElement]:
+    """The computed attributes of a study or series document."""
+    found: dict[str, JsonElement] = {}
+    for tag in tags:
+        key = tag_key(tag)
+        if tag in _COUNTS:
+            found[key] = {"vr": "IS", "Value": [body[_COUNTS[tag]]]}
+        elif key in body["d"]:
+            found[key] = body["d"][key]
+    return found
+
+
+def resource(body: JsonObject) -> str:
+    """The path of a result below its partition."""
     path = f"/studies/{body['study']}"
     if "series" in body:
         path += f"/series/{body['series']}"
     if "instance" in body:
         path += f"/instances/{body['instance']}"
     return path
+
+
+def document_id(body: JsonObject, level: dicom.Level) -> str:
+    """Id of the study or series document above a result."""
+    return (
+        shapes.study_id(body["study"]) if level == dicom.STUDY else shapes.series_id(body["series"])
+    )

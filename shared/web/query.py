@@ -5,6 +5,8 @@ Only the form is judged here; what a value means is for ``shared.search.matching
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +17,13 @@ from shared.dicom import tags
 from shared.errors import MalformedQuery
 
 DEFAULT_LIMIT = 100
+MOST_FIELDS = 500
+"""Largest number of attributes that ``includefield`` may name."""
+
+_DEEPEST = 16
 _T = TypeVar("_T")
 _HEX_TAG = re.compile(r"[0-9A-Fa-f]{8}")
+_POSITION = re.compile(r"(\d{19}) ([!-~]{1,200})")
 _ANGLE = re.compile(r"<|%3c", re.IGNORECASE)
 _NOT_QUERYABLE = (
     "Invalid query: AttributeId {name} is not queryable.  If the parameter is an attribute "
@@ -78,6 +85,14 @@ class SearchQuery:
         Most results, and how many to leave out before them.
     fuzzy : bool
         Person names match by the beginnings of their words.
+    after : tuple of str, optional
+        Version and id of the last result of the page before (``continuation``).
+    empty_values : bool
+        ``""`` matches what has no value (PS3.4 C.2.2.2.7).
+    multiple_values : bool
+        Values with a backslash between them match any of them (PS3.4 C.2.2.2.8).
+    combined : bool
+        A range of dates and one of times are one interval (PS3.4 C.2.2.2.5).
     """
 
     filters: tuple[Filter, ...] = ()
@@ -86,6 +101,15 @@ class SearchQuery:
     limit: int = DEFAULT_LIMIT
     offset: int = 0
     fuzzy: bool = False
+    after: tuple[str, str] | None = None
+    empty_values: bool = False
+    multiple_values: bool = False
+    combined: bool = False
+
+
+def continuation(version: str, document_id: str) -> str:
+    """An opaque text for a place in the order of results, for ``continuation``."""
+    return base64.urlsafe_b64encode(f"{version} {document_id}".encode()).decode().rstrip("=")
 
 
 def require_harmless(raw_query: str) -> None:
@@ -125,14 +149,25 @@ def parse_search_query(items: Iterable[tuple[str, str]], scope: Scope, *, most: 
     for name, value in items:
         if name:
             collected.take(name, value)
+    if collected.after is not None and collected.offset is not None:
+        raise MalformedQuery("Invalid query: offset cannot be given with continuation.")
     return SearchQuery(
         tuple(collected.filters.values()),
         frozenset(collected.fields),
         collected.all_fields,
         collected.limit if collected.limit is not None else min(DEFAULT_LIMIT, most),
         collected.offset or 0,
-        collected.fuzzy or False,
+        after=collected.after,
+        **{name: bool(value) for name, value in collected.switches.items()},
     )
+
+
+_SWITCHES = {
+    "fuzzymatching": "fuzzy",
+    "emptyvaluematching": "empty_values",
+    "multiplevaluematching": "multiple_values",
+    "combineddatetime": "combined",  # ours: PS3.18 has no parameter for it
+}
 
 
 @dataclass(slots=True)
@@ -144,7 +179,8 @@ class _Collected:
     all_fields: bool = False
     limit: int | None = None
     offset: int | None = None
-    fuzzy: bool | None = None
+    after: tuple[str, str] | None = None
+    switches: dict[str, bool | None] = field(default_factory=dict)
 
     def take(self, name: str, value: str) -> None:
         match name.lower():
@@ -154,8 +190,11 @@ class _Collected:
                 self.limit = _once(name, self.limit, _number(name, value, 1, self.most))
             case "offset":
                 self.offset = _once(name, self.offset, _number(name, value, 0, 2**31 - 1))
-            case "fuzzymatching":
-                self.fuzzy = _once(name, self.fuzzy, _truth(name, value))
+            case "continuation":
+                self.after = _once(name, self.after, _position(name, value))
+            case word if word in _SWITCHES:
+                switch = _SWITCHES[word]
+                self.switches[switch] = _once(name, self.switches.get(switch), _truth(name, value))
             case _:
                 self._take_filter(name, value)
 
@@ -166,6 +205,10 @@ class _Collected:
                 self.all_fields = True
             elif word:
                 self.fields.add(_path("includefield", word)[0])
+        if len(self.fields) > MOST_FIELDS:
+            raise MalformedQuery(
+                f"Invalid query: includefield names more than {MOST_FIELDS} attributes."
+            )
 
     def _take_filter(self, name: str, value: str) -> None:
         path = _path(name, name)
@@ -185,7 +228,7 @@ def _once(name: str, before: _T | None, now: _T) -> _T:
 
 def _path(parameter: str, text: str) -> tuple[int, ...]:
     """The tags of an attribute identifier: keywords or hexadecimal tags, joined by dots."""
-    found = [_tag(word) for word in text.split(".")]
+    found = [_tag(word) for word in text.split(".", _DEEPEST)]
     known = [tag for tag in found if tag is not None]
     if len(known) != len(found):
         where = "" if parameter == text else f" in {parameter}"
@@ -210,6 +253,17 @@ def _number(name: str, value: str, least: int, most: int) -> int:
     if not least <= int(text) <= most:
         raise MalformedQuery(f"Invalid query: {name} must be from {least} to {most}.")
     return int(text)
+
+
+def _position(name: str, value: str) -> tuple[str, str]:
+    try:
+        text = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).decode("ascii")
+    except (binascii.Error, ValueError):
+        text = ""
+    found = _POSITION.fullmatch(text)
+    if found is None:
+        raise MalformedQuery(f"Invalid query: {name} is not one that this service gave out.")
+    return found[1], found[2]
 
 
 def _truth(name: str, value: str) -> bool:

@@ -311,3 +311,11 @@ async def test_other_containers_have_their_own_partition_key(space, container):
     )
     assert found == [body]
     assert (await space.documents.get(container, space.mark, "a")).body == body
+
+
+async def test_count_is_of_all_that_match(space):
+    await _store(space, {f"d{number}": {"n": number % 2} for number in range(5)})
+    where = And((space.mine, Eq(("n",), 1)))
+    assert await space.documents.count(INDEX, where) == 2
+    assert await space.documents.count(INDEX, space.mine, partition=space.pk()) == 5
+    assert await space.documents.count(INDEX, where, partition=space.pk("other")) == 0

@@ -110,6 +110,11 @@ class CosmosDocuments:
                 found += await self._run(container, request, rest, missing)
         return found
 
+    async def count(self, container: str, where: Where, *, partition: str | None = None) -> int:
+        """How many documents match. See ``Documents.count``."""
+        request = PageRequest(schema=CONTAINERS[container], where=where, partition=partition)
+        return await self._count(container, request)
+
     async def commit(self, container: str, partition: str, operations: Sequence[Operation]) -> None:
         """Apply all operations or none. See ``Documents.commit``."""
         check_commit(CONTAINERS[container], partition, operations)
@@ -149,6 +154,9 @@ class CosmosDocuments:
         """How many of the documents that come last are still to be skipped."""
         if not skip:
             return 0
+        return max(0, skip - await self._count(container, request))
+
+    async def _count(self, container: str, request: PageRequest) -> int:
         query = count_query(request)
         options: dict[str, Any] = {}
         if request.partition is not None:
@@ -157,7 +165,7 @@ class CosmosDocuments:
             query.text, parameters=query.parameters, **options
         )
         with _plain_failures():
-            return max(0, skip - sum([_number(count) async for count in counts]))
+            return sum([_number(count) async for count in counts])
 
 
 def _number(count: Any) -> int:

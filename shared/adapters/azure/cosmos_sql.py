@@ -209,7 +209,7 @@ def lacking_query(request: PageRequest, limit: int, skip: int = 0) -> Query | No
 
 
 def count_query(request: PageRequest) -> Query:
-    """The statement that counts the documents of ``page_query``."""
+    """The statement that counts the documents of ``page_query``, on all pages."""
     query = Query()
     terms = _terms(query, request)
     terms += [f"IS_DEFINED({member_path(path)})" for path in _doubtful(request)]

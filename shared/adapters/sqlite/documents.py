@@ -16,7 +16,7 @@ from typing import TypeVar
 from shared.adapters.commits import check_commit
 from shared.adapters.sqlite.files import open_reader
 from shared.adapters.sqlite.layout import TABLES, SqlValue, Table, sql_text
-from shared.adapters.sqlite.sql import page_statement, plain_json_path
+from shared.adapters.sqlite.sql import count_statement, page_statement, plain_json_path
 from shared.adapters.sqlite.statements import statements
 from shared.adapters.sqlite.writer import Writer
 from shared.errors import Unavailable
@@ -68,6 +68,11 @@ class SqliteDocuments:
         return await self._readers.run(
             lambda connection: _page(connection, table, sql, parameters, members)
         )
+
+    async def count(self, container: str, where: Where, *, partition: str | None = None) -> int:
+        """How many documents match. See ``Documents.count``."""
+        sql, parameters = count_statement(TABLES[container], where, partition=partition)
+        return await self._readers.run(lambda connection: _count(connection, sql, parameters))
 
     async def commit(self, container: str, partition: str, operations: Sequence[Operation]) -> None:
         """Apply all operations or none. See ``Documents.commit``."""
@@ -145,6 +150,10 @@ def _page(
         return [bodies[row] for row in rows]
     finally:
         connection.execute("ROLLBACK")
+
+
+def _count(connection: sqlite3.Connection, sql: str, parameters: dict[str, SqlValue]) -> int:
+    return int(connection.execute(sql, parameters).fetchone()[0])
 
 
 def _bodies(

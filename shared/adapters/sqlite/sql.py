@@ -248,9 +248,7 @@ def page_statement(
 ) -> tuple[str, dict[str, SqlValue]]:
     """A statement that gives the ``row`` of each document of one page, in order."""
     statement = Statement(table, present_paths(where))
-    terms = [statement.where(where)]
-    if partition is not None:
-        terms.insert(0, f'"pk" = {statement.parameter(sql_text(partition))}')
+    terms = _terms(statement, where, partition)
     if after is not None:
         terms.append(_behind(statement, order, after))
     sql = f'SELECT "row" FROM {table.name} WHERE {" AND ".join(terms)}'
@@ -260,6 +258,22 @@ def page_statement(
     if skip:
         sql += f" OFFSET {statement.parameter(skip)}"
     return sql, statement.parameters
+
+
+def count_statement(
+    table: Table, where: Where, *, partition: str | None = None
+) -> tuple[str, dict[str, SqlValue]]:
+    """A statement that counts the documents that match."""
+    statement = Statement(table, present_paths(where))
+    terms = _terms(statement, where, partition)
+    return f"SELECT count(*) FROM {table.name} WHERE {' AND '.join(terms)}", statement.parameters
+
+
+def _terms(statement: Statement, where: Where, partition: str | None) -> list[str]:
+    terms = [statement.where(where)]
+    if partition is not None:
+        terms.insert(0, f'"pk" = {statement.parameter(sql_text(partition))}')
+    return terms
 
 
 def present_paths(where: Where) -> frozenset[Path]:

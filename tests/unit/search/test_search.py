@@ -24,6 +24,7 @@ from shared.search.matching import predicate
 from shared.search.service import SearchService
 from shared.web import query as scopes
 from shared.web.query import Filter, Scope, parse_search_query
+from tests.support.fakes import MemoryBlobs
 
 _BASE = "http://host/main/v2"
 _ids = RandomIds()
@@ -59,7 +60,7 @@ class Archive:
     def __init__(self, documents: SqliteDocuments) -> None:
         self.documents = documents
         self.committer = Committer(documents, _ids, SystemClock())
-        self.search = SearchService(documents)
+        self.search = SearchService(documents, MemoryBlobs())
 
     async def store(self, *instances: NewInstance) -> None:
         outcomes = await self.committer.add(instances)
@@ -71,7 +72,7 @@ class Archive:
         items = [
             (name, value) for name, _, value in (part.partition("=") for part in query.split("&"))
         ]
-        return await self.search.search(
+        page = await self.search.search(
             parse_search_query(items, scope, most=200),
             scope,
             partition="microsoft.default",
@@ -79,6 +80,7 @@ class Archive:
             base_url=_BASE,
             **path,
         )
+        return page.rows
 
     async def studies(self, query: str) -> list[str]:
         return [row["0020000D"]["Value"][0] for row in await self.find(query)]
