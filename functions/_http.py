@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,6 +19,8 @@ import azurefunctions.extensions.http.fastapi  # noqa: F401 — the switch to st
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from functions import _catalogue
+from functions._catalogue import Doc, Operation
 from shared.config import Limits
 from shared.container import Services, TenantServices, services
 from shared.dicom import uid
@@ -90,8 +92,11 @@ def dicomweb(
     method: str,
     *,
     creates_partition: bool = False,
+    doc: Doc | None = None,
 ) -> Callable[[Handler], Handler]:
     """Register a handler as two functions: for the default partition and for a named one.
+
+    The first line of its docstring is its summary in the API's description.
 
     Parameters
     ----------
@@ -102,23 +107,52 @@ def dicomweb(
     resource : str
         Route template below ``/{tenant}/v{version}/[partitions/{partition}/]``.
     method : str
-        The HTTP method.
+        The HTTP method; GET answers HEAD too.
     creates_partition : bool
         Whether the transaction creates a partition that does not exist (Store does).
+    doc : Doc, optional
+        What it takes and answers.
     """
 
     def register(handler: Handler) -> Handler:
         for suffix, prefix in (("", ""), ("_in_partition", "partitions/{partition}/")):
             trigger = _trigger(name + suffix, handler, creates_partition=creates_partition)
-            route = bp.route(
-                route=f"{{tenant}}/v{{version}}/{prefix}{resource}",
-                methods=[func.HttpMethod[method]],
-                auth_level=func.AuthLevel.ANONYMOUS,
+            route = f"{{tenant}}/v{{version}}/{prefix}{resource}"
+            http_trigger(
+                bp, name + suffix, route, method, trigger, summary=summary_of(handler), doc=doc
             )
-            bp.function_name(name + suffix)(route(trigger))
         return handler
 
     return register
+
+
+def http_trigger(
+    bp: func.Blueprint,
+    name: str,
+    route: str,
+    method: str,
+    trigger: Trigger,
+    *,
+    summary: str,
+    doc: Doc | None = None,
+) -> None:
+    """Register one HTTP function and enter it in the route table.
+
+    A GET takes HEAD too: the host does not imply it, and ``respond`` leaves the content out.
+    """
+    operation = Operation(name, method, route, summary, doc or Doc())
+    _catalogue.enter(operation)
+    bound = bp.route(
+        route=route,
+        methods=[func.HttpMethod[one] for one in operation.methods],
+        auth_level=func.AuthLevel.ANONYMOUS,
+    )
+    bp.function_name(name)(bound(trigger))
+
+
+def summary_of(handler: Callable[..., object]) -> str:
+    """The first line of a docstring."""
+    return (handler.__doc__ or "").strip().partition("\n")[0]
 
 
 def _trigger(name: str, handler: Handler, *, creates_partition: bool) -> Trigger:
@@ -133,7 +167,7 @@ def _trigger(name: str, handler: Handler, *, creates_partition: bool) -> Trigger
 
 
 async def _call(req: Request, handler: Handler, *, creates_partition: bool) -> Response:
-    version, major = _version(req)
+    version, major = await _version(req)
     app = await services()
     tenant = await app.tenant(req.path_params["tenant"])
     named = req.path_params.get("partition")
@@ -152,18 +186,14 @@ async def _call(req: Request, handler: Handler, *, creates_partition: bool) -> R
     return await handler(req, call)
 
 
-def _version(req: Request) -> tuple[str, int]:
+async def _version(req: Request) -> tuple[str, int]:
     version = req.path_params["version"]
     if version in SUPPORTED_VERSIONS:
         return version, int(version.partition(".")[0])
     if version[:1].isdigit():
-        raise UnsupportedApiVersion(public_url(req), version)
+        base_url = (await services()).settings.public_base_url
+        raise UnsupportedApiVersion(f"{base_url}{req.url.path}", version)
     raise RouteNotFound("The path names no resource.")
-
-
-def public_url(req: Request) -> str:
-    """Path of the request behind the host that the client used, without query."""
-    return f"{req.url.scheme}://{req.headers.get('host', req.url.netloc)}{req.url.path}"
 
 
 async def respond(name: str, req: Request, work: Callable[[], Awaitable[Response]]) -> Response:
@@ -179,6 +209,9 @@ async def respond(name: str, req: Request, work: Callable[[], Awaitable[Response
     except Exception as error:
         _log.exception("failed", extra={"function": name, "correlation": correlation_id})
         response = problem_response(error, correlation_id)
+    if req.method == "HEAD":
+        response = await _without_content(response)
+    await _add_cross_origin(req, response)
     for header, value in _EVERY_RESPONSE.items():
         response.headers[header] = value
     response.headers["x-correlation-id"] = correlation_id
@@ -192,6 +225,27 @@ async def respond(name: str, req: Request, work: Callable[[], Awaitable[Response
         },
     )
     return response
+
+
+async def _without_content(response: Response) -> Response:
+    """The answer to HEAD: status and headers of the answer to GET (RFC 9110 9.3.2)."""
+    content = getattr(response, "body_iterator", None)
+    if isinstance(content, AsyncGenerator):
+        await content.aclose()
+    bare = Response(status_code=response.status_code)
+    bare.raw_headers = list(response.raw_headers)
+    return bare
+
+
+async def _add_cross_origin(req: Request, response: Response) -> None:
+    """What browsers need to know; nothing if the app's settings cannot be read."""
+    try:
+        policy = (await services()).settings.cross_origin
+    except Exception:  # the work has failed for the same cause, and its answer tells so
+        return
+    response.headers.update(policy.headers(req.headers.get("origin")))
+    if policy.varies:
+        response.headers.add_vary_header("Origin")
 
 
 def problem_response(error: Exception, correlation_id: str) -> Response:

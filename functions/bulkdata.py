@@ -8,6 +8,7 @@ from starlette.responses import Response, StreamingResponse
 
 from functions._http import Call, accept, dicomweb
 from functions.retrieve import address_of
+from shared.retrieve.instances import Address
 from shared.web.media_types import OCTET_STREAM
 from shared.web.multipart import MultipartWriter, OutgoingPart
 from shared.web.negotiation import BULK_DATA_OFFERS, Payload, ranked
@@ -27,6 +28,8 @@ async def retrieve_bulk_data(req: Request, call: Call) -> Response:
     address = address_of(req, call)
     choice = ranked(accept(req), BULK_DATA_OFFERS)[0]
     path = req.path_params["path"]
+    if req.method == "HEAD":
+        return await _headers_only(call, address, path, choice.payload)
     span = None
     if choice.payload is Payload.SINGLE and "range" in req.headers:
         size = await call.tenant.retrieve.bulk_data_size(address, path)
@@ -47,3 +50,14 @@ async def retrieve_bulk_data(req: Request, call: Call) -> Response:
     return StreamingResponse(
         found.content, 206 if span is not None else 200, headers, media_type=OCTET_STREAM
     )
+
+
+async def _headers_only(call: Call, address: Address, path: str, payload: Payload) -> Response:
+    size = await call.tenant.retrieve.bulk_data_size(address, path)
+    if payload is Payload.MULTIPART:
+        writer = MultipartWriter(OCTET_STREAM)
+        length = writer.length([(writer.before(OCTET_STREAM), size)])
+        headers = {"Content-Length": str(length)}
+        return Response(headers=headers, media_type=writer.content_type)
+    headers = {"Content-Length": str(size), "Accept-Ranges": "bytes"}
+    return Response(headers=headers, media_type=OCTET_STREAM)

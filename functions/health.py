@@ -8,18 +8,23 @@ import azure.functions as func
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions._http import respond
+from functions._catalogue import Doc
+from functions._http import http_trigger, respond, summary_of
 from shared.container import services
 from shared.errors import ServiceTrouble
 
 bp = func.Blueprint()
 
 
-@bp.function_name("health")
-@bp.route(route="health/check", methods=[func.HttpMethod.GET], auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: Request) -> Response:
     """Answer 200 if the stores answer, 503 if one does not."""
     return await respond("health", req, _check)
+
+
+http_trigger(
+    bp, "health", "health/check", "GET", health,
+    summary=summary_of(health), doc=Doc((200, 503), ("application/json",)),
+)  # fmt: skip
 
 
 async def _check() -> Response:

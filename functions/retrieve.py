@@ -26,6 +26,7 @@ from shared.web.negotiation import (
     Payload,
     ranked,
 )
+from shared.web.ranges import content_range, range_applies, requested_span
 
 bp = func.Blueprint()
 
@@ -33,6 +34,15 @@ _T = TypeVar("_T")
 _STUDY = "studies/{study}"
 _SERIES = "studies/{study}/series/{series}"
 _INSTANCE = "studies/{study}/series/{series}/instances/{instance}"
+
+
+REVALIDATED = {"Cache-Control": "private, no-cache", "Vary": "Accept"}
+"""A client may keep what it got, and asks each time whether it still holds (RFC 9111 5.2.2)."""
+
+
+def is_known(req: Request, etag: str) -> bool:
+    """Whether the client has this version already, so that the answer is 304."""
+    return not_modified(req.headers.get("if-none-match"), etag)
 
 
 def address_of(req: Request, call: Call) -> Address:
@@ -68,25 +78,49 @@ async def _files(req: Request, call: Call, offers: tuple[Offer, ...]) -> Respons
     choices = ranked(accept(req), offers)
     choice, deliveries = await call.tenant.retrieve.files(address, choices)
     if choice.payload is Payload.SINGLE:
-        return await _single_file(call, deliveries[0])
+        return await _single_file(req, call, deliveries[0])
+    headers = dict(REVALIDATED)
+    if address.instance is not None:
+        headers["ETag"] = _file_tag(deliveries[0], weak=True)
+        if is_known(req, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
     writer = MultipartWriter(DICOM)
-    headers = {}
     parts = _file_parts(call, deliveries)
-    if any(delivery.is_converted for delivery in deliveries):
-        parts = await _begun_part(parts)
-    else:
+    if not any(delivery.is_converted for delivery in deliveries):
         files = [(delivery, delivery.file) for delivery in deliveries]
         sizes = ((writer.before(_dicom_type(one), _location(call, f)), f.size) for one, f in files)
         headers["Content-Length"] = str(writer.length(sizes))
+    elif req.method == "GET":
+        parts = await _begun_part(parts)
     return StreamingResponse(writer.body(parts), headers=headers, media_type=writer.content_type)
 
 
-async def _single_file(call: Call, delivery: Delivery) -> Response:
-    content = await call.tenant.retrieve.content(delivery)
-    if delivery.is_converted:
-        return StreamingResponse(await _begun(content), media_type=_dicom_type(delivery))
-    headers = {"Content-Length": str(delivery.file.size)}
-    return StreamingResponse(content, headers=headers, media_type=_dicom_type(delivery))
+def _file_tag(delivery: Delivery, *, weak: bool) -> str:
+    return entity_tag(f"{delivery.file.version}-{delivery.transfer_syntax}", weak=weak)
+
+
+async def _single_file(req: Request, call: Call, delivery: Delivery) -> Response:
+    """One file; or a range of it (RFC 9110 14), if it is sent as stored."""
+    size = None if delivery.is_converted else delivery.file.size
+    etag = _file_tag(delivery, weak=size is None)
+    headers = {**REVALIDATED, "ETag": etag}
+    if is_known(req, etag):
+        return Response(status_code=304, headers=headers)
+    span = None
+    if size is not None:
+        headers["Accept-Ranges"] = "bytes"
+        if req.method == "GET" and range_applies(req.headers.get("if-range"), etag):
+            span = requested_span(req.headers.get("range"), size)
+        headers["Content-Length"] = str(size if span is None else span.length)
+        if span is not None:
+            headers["Content-Range"] = content_range(span, size)
+    if req.method == "HEAD":
+        return StreamingResponse((), headers=headers, media_type=_dicom_type(delivery))
+    content = await call.tenant.retrieve.content(delivery, span)
+    if size is None:
+        content = await _begun(content)
+    status = 200 if span is None else 206
+    return StreamingResponse(content, status, headers, media_type=_dicom_type(delivery))
 
 
 async def _file_parts(call: Call, deliveries: list[Delivery]) -> AsyncIterator[OutgoingPart]:
@@ -135,16 +169,24 @@ async def retrieve_frames(req: Request, call: Call) -> Response:
     choices = _framed(ranked(accept(req), FRAME_OFFERS), len(numbers))
     found = await call.tenant.retrieve.frames(address, numbers, choices)
     media_type = f"{found.choice.media_type}; transfer-syntax={found.transfer_syntax}"
-    if found.choice.payload is Payload.SINGLE:
-        content = b"".join([frame async for frame in found.contents])
-        return Response(content, media_type=media_type)
+    single = found.choice.payload is Payload.SINGLE
+    etag = entity_tag(f"{found.version}-{found.transfer_syntax}", weak=not single)
+    headers = {**REVALIDATED, "ETag": etag}
+    if is_known(req, etag):
+        return Response(status_code=304, headers=headers)
     writer = MultipartWriter(found.choice.media_type)
+    if req.method == "HEAD":
+        kind = media_type if single else writer.content_type
+        return StreamingResponse(found.contents, headers=headers, media_type=kind)
+    if single:
+        content = b"".join([frame async for frame in found.contents])
+        return Response(content, headers=headers, media_type=media_type)
     # the first frame before the answer begins: what is wrong with it can still be said
     first = await anext(found.contents)
     url = f"{call.base_url}/studies/{address.study}/series/{address.series}"
     places = [f"{url}/instances/{address.instance}/frames/{number}" for number in numbers]
     parts = _frame_parts(first, found.contents, media_type, places)
-    return StreamingResponse(writer.body(parts), media_type=writer.content_type)
+    return StreamingResponse(writer.body(parts), headers=headers, media_type=writer.content_type)
 
 
 def frame_numbers(text: str, most: int) -> list[int]:
@@ -223,15 +265,18 @@ async def retrieve_instance_metadata(req: Request, call: Call) -> Response:
 async def _metadata(req: Request, call: Call) -> Response:
     require_json(req)
     address = address_of(req, call)
-    known = req.headers.get("if-none-match")
-    if known is not None:
+    if "if-none-match" in req.headers:
         etag = entity_tag(await call.tenant.retrieve.entity(address))
-        if not_modified(known, etag):
+        if is_known(req, etag):
             return Response(status_code=304, headers={"ETag": etag})
     metadata = await call.tenant.retrieve.metadata(address)
     gzip = _takes_gzip(req)
     content = call.tenant.retrieve.metadata_content(metadata, call.resources_url, gzip=gzip)
-    headers = {"ETag": entity_tag(metadata.entity), "Vary": "Accept-Encoding"}
+    headers = {
+        "ETag": entity_tag(metadata.entity),
+        "Cache-Control": "private, no-cache",
+        "Vary": "Accept, Accept-Encoding",
+    }
     if gzip:
         headers["Content-Encoding"] = "gzip"
     return StreamingResponse(content, headers=headers, media_type="application/dicom+json")

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from shared.web.cors import CrossOrigin
+
 MIB = 1024 * 1024
 
 
@@ -64,6 +66,7 @@ class Settings:
     retention_days: float = 3.0
     commit_grace_s: float = 900.0
     limits: Limits = field(default_factory=Limits)
+    cross_origin: CrossOrigin = field(default_factory=CrossOrigin)
 
 
 class SettingMissing(Exception):
@@ -103,6 +106,20 @@ def _limits(environment: Mapping[str, str]) -> Limits:
         elements=_positive(environment, "DICOM_MAX_ELEMENTS", default.elements),
         frames_per_request=_positive(environment, "DICOM_MAX_FRAMES", default.frames_per_request),
         search_limit=_positive(environment, "DICOM_MAX_SEARCH_LIMIT", default.search_limit),
+    )
+
+
+def _cross_origin(environment: Mapping[str, str]) -> CrossOrigin:
+    words = environment.get("DICOM_CORS_ORIGINS", "").replace(",", " ").split()
+    for word in words:
+        scheme, separator, host = word.partition("://")
+        if word != "*" and not (scheme and separator and host and "/" not in host):
+            raise SettingMissing(
+                f"DICOM_CORS_ORIGINS must list origins as https://viewer.example, not {word!r}"
+            )
+    return CrossOrigin(
+        frozenset(word.lower() for word in words),
+        _positive(environment, "DICOM_CORS_MAX_AGE_SECONDS", CrossOrigin().max_age_s),
     )
 
 
@@ -168,4 +185,5 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         retention_days=_number(environment, "DICOM_RETENTION_DAYS", 3.0),
         commit_grace_s=_number(environment, "DICOM_COMMIT_GRACE_SECONDS", 900.0),
         limits=_limits(environment),
+        cross_origin=_cross_origin(environment),
     )

@@ -70,6 +70,8 @@ class StoredFile:
         UID.
     ranges : JsonObject
         The members ``frames`` and ``ranges`` of its document.
+    version : str
+        Of the instance; no other file ever has the same.
     """
 
     study: str
@@ -79,6 +81,7 @@ class StoredFile:
     size: int
     transfer_syntax: str
     ranges: JsonObject
+    version: str
 
 
 async def files(documents: Documents, address: Address) -> list[StoredFile]:
@@ -95,6 +98,7 @@ async def files(documents: Documents, address: Address) -> list[StoredFile]:
             address.study, body["series"], body["instance"], body["blob"], body["size"],
             body["transferSyntax"],
             {name: body[name] for name in ("frames", "ranges") if body.get(name) is not None},
+            str(body["version"]),
         )  # fmt: skip
 
     return await _rows(documents, address, _FILE_MEMBERS, row)

@@ -45,10 +45,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Frames to send: how, in which transfer syntax, and their bytes in the order asked for."""
+    """Frames to send: how, in which transfer syntax, and their bytes in the order asked for.
+
+    ``version`` is that of the instance.
+    """
 
     choice: Choice
     transfer_syntax: str
+    version: str
     contents: AsyncIterator[bytes]
 
 
@@ -123,9 +127,14 @@ class RetrieveService:
         finally:
             await opened.aclose()
 
-    async def content(self, delivery: Delivery) -> AsyncIterator[bytes]:
-        """The bytes of one file; returns once the store has answered."""
-        return _as_delivered(await self._blobs.read(delivery.file.blob), delivery)
+    async def content(
+        self, delivery: Delivery, span: ByteSpan | None = None
+    ) -> AsyncIterator[bytes]:
+        """The bytes of one file, or a span of one that is not converted.
+
+        Returns once the store has answered.
+        """
+        return _as_delivered(await self._blobs.read(delivery.file.blob, span), delivery)
 
     # Frames -------------------------------------------------------------------------------
 
@@ -155,10 +164,11 @@ class RetrieveService:
             raise NotAcceptable("The frames cannot be sent in a form that Accept allows.")
         choice, syntax = fitting
         raw = self._frame_bytes(body["blob"], table, places)
+        version = str(body["version"])
         if syntax == stored:
-            return Frames(choice, syntax, raw)
+            return Frames(choice, syntax, version, raw)
         work = recoding(table.pixels, syntax, is_encapsulated=table.is_encapsulated)
-        return Frames(choice, syntax, in_threads(raw, lambda frame: work(frame).data))
+        return Frames(choice, syntax, version, in_threads(raw, lambda frame: work(frame).data))
 
     async def _table(self, body: JsonObject) -> FrameTable | None:
         """The frames that an instance document tells of; ``None`` without pixel data."""

@@ -7,13 +7,15 @@ import re
 _MEMBER = re.compile(r'(?:[^",]++|"[^"]*+"?)++')
 
 
-def entity_tag(value: str) -> str:
-    """A strong ETag, quoted.
+def entity_tag(value: str, *, weak: bool = False) -> str:
+    """An ETag, quoted.
 
     Parameters
     ----------
     value : str
         Printable ASCII without quotation marks.
+    weak : bool
+        The same content may come in other bytes: a multipart body has another boundary each time.
 
     References
     ----------
@@ -21,7 +23,7 @@ def entity_tag(value: str) -> str:
     """
     if not value.isascii() or not value.isprintable() or '"' in value:
         raise ValueError("an entity tag is printable ASCII without quotation marks")
-    return f'"{value}"'
+    return f'W/"{value}"' if weak else f'"{value}"'
 
 
 def not_modified(if_none_match: str | None, etag: str) -> bool:

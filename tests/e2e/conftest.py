@@ -10,6 +10,7 @@ import pytest
 from tests.support.server import NoWorker, Server
 
 DICOM = {"Content-Type": "application/dicom"}
+VIEWER = "https://viewer.example"
 
 
 @pytest.fixture(
@@ -29,7 +30,7 @@ def server(
             data=tmp_path_factory.mktemp(f"server-{request.param}"),
             host=request.param,
             seed=True,
-            environment={"DICOM_TENANTS": tenants},
+            environment={"DICOM_TENANTS": tenants, "DICOM_CORS_ORIGINS": VIEWER},
         )
     except NoWorker as reason:
         pytest.skip(str(reason))

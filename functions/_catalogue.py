@@ -1,0 +1,100 @@
+"""The route table: what every HTTP trigger is, for ``Allow``, capabilities and OpenAPI.
+
+``functions/_http.py`` enters each trigger as it registers it; nothing is listed by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+_PARAMETER = re.compile(r"\{\w+\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Doc:
+    """What a transaction takes and answers, beyond its route.
+
+    Parameters
+    ----------
+    statuses : tuple of int
+        Statuses that it answers, successes first.
+    answers : tuple of str
+        Media types of a success, the default first; none: no content.
+    takes : tuple of str
+        Media types of the request; none: no content.
+    query : tuple of str
+        Query parameters.
+    attributes : bool
+        Whether any searchable attribute is a query parameter too.
+    headers : tuple of str
+        Request headers that have a meaning, beside ``Accept``.
+    """
+
+    statuses: tuple[int, ...] = (200,)
+    answers: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    query: tuple[str, ...] = ()
+    attributes: bool = False
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An HTTP trigger.
+
+    Parameters
+    ----------
+    name : str
+        Of the function.
+    method : str
+        Upper case; GET stands for HEAD too.
+    route : str
+        Template, without leading slash.
+    summary : str
+        The first line of the handler's docstring.
+    doc : Doc
+        What it takes and answers.
+    """
+
+    name: str
+    method: str
+    route: str
+    summary: str
+    doc: Doc = field(default_factory=Doc)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that it answers."""
+        return (self.method, "HEAD") if self.method == "GET" else (self.method,)
+
+    def matches(self, path: str) -> bool:
+        """Whether a path (decoded, without slashes at its ends) is of this route."""
+        pattern = "[^/]+".join(re.escape(text) for text in _PARAMETER.split(self.route))
+        return re.fullmatch(pattern, path, re.IGNORECASE) is not None
+
+
+_operations: dict[str, Operation] = {}
+
+
+def enter(operation: Operation) -> None:
+    """Add a trigger."""
+    _operations[operation.name] = operation
+
+
+def operations() -> Iterator[Operation]:
+    """All triggers, in the order of their registration."""
+    yield from _operations.values()
+
+
+def allowed(path: str) -> list[str]:
+    """The methods of whatever is at a path, ``OPTIONS`` included; none if nothing is."""
+    wanted = path.strip("/")
+    found = {
+        method
+        for operation in _operations.values()
+        if operation.matches(wanted)
+        for method in operation.methods
+    }
+    return sorted(found | {"OPTIONS"}) if found else []
