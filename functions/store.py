@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 import azure.functions as func
 from starlette.requests import Request
@@ -10,10 +11,17 @@ from starlette.responses import Response
 
 from functions._http import Call, dicom_json, dicomweb, path_uid, require_json
 from shared.errors import PayloadTooLarge
+from shared.store.assembly import instances
 from shared.store.intake import Destination
 from shared.store.response import store_response, store_status
 from shared.web.expiry import expires_after
-from shared.web.media_types import MultipartBody, StoreBody, require_dicom_part, store_body
+from shared.web.media_types import (
+    DICOM_JSON,
+    MultipartBody,
+    StoreBody,
+    require_dicom_part,
+    store_body,
+)
 from shared.web.multipart import parts
 
 bp = func.Blueprint()
@@ -70,13 +78,19 @@ async def _store(req: Request, call: Call, study: str | None, *, upsert: bool = 
 
 async def _contents(
     req: Request, call: Call, body: StoreBody
-) -> AsyncIterator[AsyncIterator[bytes]]:
+) -> AsyncGenerator[AsyncIterator[bytes], None]:
     stream = _limited(req, call.limits.request_bytes)
     if not isinstance(body, MultipartBody):
         yield stream
         return
+    received = parts(stream, body.boundary, max_parts=call.limits.parts)
+    if body.part_type == DICOM_JSON:
+        async with aclosing(instances(received, call.limits)) as files:
+            async for content in files:
+                yield content
+        return
     index = 0
-    async for part in parts(stream, body.boundary, max_parts=call.limits.parts):
+    async for part in received:
         require_dicom_part(part.headers.get("content-type"), body, index)
         index += 1
         yield part.content

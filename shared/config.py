@@ -22,6 +22,8 @@ class Limits:
     nesting: int = 128
     elements: int = 5_000_000
     frames_per_request: int = 1_000
+    metadata_bytes: int = 16 * MIB
+    bulk_data_bytes: int = 512 * MIB
     search_limit: int = 200
 
 
@@ -104,6 +106,10 @@ def _limits(environment: Mapping[str, str]) -> Limits:
         header_bytes=_positive(environment, "DICOM_MAX_HEADER_BYTES", default.header_bytes),
         nesting=_positive(environment, "DICOM_MAX_NESTING", default.nesting),
         elements=_positive(environment, "DICOM_MAX_ELEMENTS", default.elements),
+        metadata_bytes=_positive(environment, "DICOM_MAX_METADATA_BYTES", default.metadata_bytes),
+        bulk_data_bytes=_positive(
+            environment, "DICOM_MAX_BULK_DATA_BYTES", default.bulk_data_bytes
+        ),
         frames_per_request=_positive(environment, "DICOM_MAX_FRAMES", default.frames_per_request),
         search_limit=_positive(environment, "DICOM_MAX_SEARCH_LIMIT", default.search_limit),
     )

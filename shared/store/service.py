@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
@@ -98,8 +98,10 @@ class StoreService:
                 async for content in contents:
                     await request.take(content)
                 await request.written()
+            await _close(contents)
         except BaseException as error:
             await _regardless_of_cancellation(request.undo())
+            await _close(contents)
             if isinstance(error, TimeoutError) and deadline.expired():
                 raise RequestTooSlow(
                     f"A store has to arrive within {self._most_seconds:.0f} seconds."
@@ -269,6 +271,13 @@ def _row(one: Received, outcome: _Outcome) -> Stored | Refused | ServiceTrouble:
         return outcome
     _log.error("an instance could not be committed", exc_info=outcome)
     return Refused(PROCESSING_FAILURE, identifiers)
+
+
+async def _close(contents: AsyncIterator[object]) -> None:
+    """Let go of what the contents are read from."""
+    if isinstance(contents, AsyncGenerator):
+        with contextlib.suppress(RuntimeError):  # it is being read: the request is cancelled
+            await contents.aclose()
 
 
 async def _regardless_of_cancellation(work: Coroutine[object, object, _T]) -> _T:

@@ -180,7 +180,7 @@ class MultipartBody:
         Without quotes.
     part_type : str or None
         The ``type`` parameter in lower case; the first part may leave its own type out if this
-        is ``application/dicom``.
+        is given. ``application/dicom+json``: metadata, then bulk data.
     """
 
     boundary: str
@@ -227,9 +227,9 @@ def store_body(header: str | None) -> StoreBody:
     part_type = found.parameters.get("type")
     if part_type is None:
         return MultipartBody(boundary, None)
-    if part_type.lower() != DICOM:
+    if part_type.lower() not in (DICOM, DICOM_JSON):
         raise UnsupportedMediaType(f"{MULTIPART} of {_shown(part_type)} is not supported.")
-    return MultipartBody(boundary, DICOM)
+    return MultipartBody(boundary, part_type.lower())
 
 
 def require_dicom_part(header: str | None, body: MultipartBody, index: int) -> None:

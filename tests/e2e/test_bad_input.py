@@ -14,8 +14,19 @@ import pytest
 
 from tests.support import dicom
 from tests.support.archive import look
-from tests.support.requests import DICOM, MULTIPART, multipart
+from tests.support.requests import DICOM, JSON_MULTIPART, MULTIPART, bulk_request, multipart
 from tests.support.server import Server
+
+_HUGE = {
+    "00280002": {"vr": "US", "Value": [1]},
+    "00280010": {"vr": "US", "Value": [60_000]},
+    "00280011": {"vr": "US", "Value": [60_000]},
+    "00280100": {"vr": "US", "Value": [8]},
+    "7FE00010": {"vr": "OW", "BulkDataURI": "p"},
+}
+_PNG = (
+    b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBB", 13, b"IHDR", 100_000, 100_000, 8, 0) + bytes(9)
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +75,18 @@ def _failed(answer: httpx.Response) -> list[int]:
         (b"no DICOM at all" * 40, "application/dicom", 409),
         (b"", None, 415),
         (b"{}", "application/json", 415),
+        (bulk_request([{}], ("image/png", "nobody", b"x")), JSON_MULTIPART["Content-Type"], 400),
+        (bulk_request("no data set"), JSON_MULTIPART["Content-Type"], 400),
+        (bulk_request([_HUGE], ("image/png", "p", _PNG)), JSON_MULTIPART["Content-Type"], 409),
+        (bulk_request([{"PatientName": {}}]), JSON_MULTIPART["Content-Type"], 409),
+        (bulk_request([]), JSON_MULTIPART["Content-Type"], 204),
+        (b"--b--", 'multipart/related; type="application/dicom+xml"; boundary=b', 415),
     ],
     ids=[
         "no closing boundary", "cut off within a part", "wrong boundary", "no boundary",
         "part without header", "zero parts", "empty body", "no DICOM", "no type", "JSON",
+        "bulk data of nobody", "JSON that is no data set", "PNG of 100,000 by 100,000",
+        "names in place of tags", "no data sets", "XML",
     ],
 )  # fmt: skip
 def test_a_malformed_request_is_refused_as_a_whole(

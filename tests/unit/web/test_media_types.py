@@ -159,7 +159,7 @@ def test_content_type_of_a_store(header, expected):
         "multipart/form-data; boundary=x",  # scenario 25
         "multipart/related",  # scenario 32
         'multipart/related; boundary=""',
-        'multipart/related; type="application/dicom+json"; boundary=x',
+        'multipart/related; type="application/dicom+xml"; boundary=x',
         "application/octet-stream",
         "application/json",
         "text/plain",
