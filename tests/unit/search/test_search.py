@@ -3,94 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.adapters.sqlite.documents import SqliteDocuments
-from shared.adapters.system import RandomIds, SystemClock
 from shared.dicom import attributes as dicom
-from shared.dicom.tags import key as tag_key
-from shared.dicom.tags import tag_of
 from shared.errors import MalformedQuery
-from shared.index.commit import Committer, Outcome
-from shared.index.documents import NewInstance
-from shared.index.shapes import InstanceKey
 from shared.search.matching import predicate
-from shared.search.service import SearchService
 from shared.web import query as scopes
-from shared.web.query import Filter, Scope, parse_search_query
-from tests.support.fakes import MemoryBlobs
-
-_BASE = "http://host/main/v2"
-_ids = RandomIds()
-
-
-def _element(keyword: str, value: Any) -> tuple[str, dict[str, Any]]:
-    tag = tag_of(keyword)
-    assert tag is not None
-    vr = dicom.vr_of(tag) or "UN"
-    if vr == "PN" and isinstance(value, str):
-        groups = ("Alphabetic", "Ideographic", "Phonetic")
-        value = {name: text for name, text in zip(groups, value.split("="), strict=False) if text}
-    values = value if isinstance(value, list) else [value]
-    return tag_key(tag), {"vr": vr, "Value": values} if value is not None else {"vr": vr}
-
-
-def _instance(study: str, series: str, instance: str, **attributes: Any) -> NewInstance:
-    values = {
-        "StudyInstanceUID": study,
-        "SeriesInstanceUID": series,
-        "SOPInstanceUID": instance,
-        "PatientID": "P",
-        **attributes,
-    }
-    elements = dict(_element(keyword, value) for keyword, value in values.items())
-    key = InstanceKey("Microsoft.Default", study, series, instance)
-    return NewInstance(key, _ids.version(), elements, {"blob": "x", "metadata": {}})
-
-
-class Archive:
-    """An index that is filled and searched."""
-
-    def __init__(self, documents: SqliteDocuments) -> None:
-        self.documents = documents
-        self.committer = Committer(documents, _ids, SystemClock())
-        self.search = SearchService(documents, MemoryBlobs())
-
-    async def store(self, *instances: NewInstance) -> None:
-        outcomes = await self.committer.add(instances)
-        assert outcomes == [Outcome.STORED] * len(instances)
-
-    async def find(
-        self, query: str = "", scope: Scope = scopes.STUDIES, major: int = 2, **path: str
-    ) -> list[dict[str, Any]]:
-        items = [
-            (name, value) for name, _, value in (part.partition("=") for part in query.split("&"))
-        ]
-        page = await self.search.search(
-            parse_search_query(items, scope, most=200),
-            scope,
-            partition="microsoft.default",
-            major=major,
-            base_url=_BASE,
-            **path,
-        )
-        return page.rows
-
-    async def studies(self, query: str) -> list[str]:
-        return [row["0020000D"]["Value"][0] for row in await self.find(query)]
-
-
-@pytest.fixture
-async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
-    documents = SqliteDocuments(tmp_path / "index.sqlite")
-    yield Archive(documents)
-    await documents.close()
+from shared.web.query import Filter
+from tests.support.search import BASE, Archive, instance
 
 
 @pytest.mark.parametrize(
@@ -137,7 +61,7 @@ async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
     ],
 )
 async def test_matching(archive: Archive, stored: dict[str, Any], query: str, *, hit: bool) -> None:
-    await archive.store(_instance("1", "2", "3", **stored))
+    await archive.store(instance("1", "2", "3", **stored))
     assert await archive.studies(query) == (["1"] if hit else [])
 
 
@@ -166,14 +90,14 @@ async def test_a_bad_date_has_the_literal_of_the_reference(archive: Archive) -> 
 @pytest.mark.parametrize("separator", [",", "\\"])
 async def test_38_a_list_of_uids_matches_any(archive: Archive, separator: str) -> None:
     for study in ("1.1", "1.2", "1.3"):
-        await archive.store(_instance(study, f"{study}.1", f"{study}.1.1"))
+        await archive.store(instance(study, f"{study}.1", f"{study}.1.1"))
     found = await archive.studies(f"StudyInstanceUID=1.1{separator}1.3")
     assert sorted(found) == ["1.1", "1.3"]
 
 
 async def test_151_the_default_set_of_version_2(archive: Archive) -> None:
     await archive.store(
-        _instance("1", "2", "3", StudyDate="20190101", PatientSex="F", Modality="CT")
+        instance("1", "2", "3", StudyDate="20190101", PatientSex="F", Modality="CT")
     )
     [row] = await archive.find("StudyDate=20190101")
     assert list(row) == ["00080020", "00100020", "0020000D"]
@@ -183,9 +107,9 @@ async def test_151_the_default_set_of_version_2(archive: Archive) -> None:
 
 async def test_40_152_153_computed_attributes(archive: Archive) -> None:
     await archive.store(
-        _instance("1", "2", "3", Modality="PT"),
-        _instance("1", "4", "5", Modality="CT"),
-        _instance("1", "4", "6", Modality="CT"),
+        instance("1", "2", "3", Modality="PT"),
+        instance("1", "4", "5", Modality="CT"),
+        instance("1", "4", "6", Modality="CT"),
     )
     [row] = await archive.find("ModalitiesInStudy=CT&includefield=NumberOfStudyRelatedInstances")
     assert row["00080061"] == {"vr": "CS", "Value": ["CT", "PT"]}
@@ -196,8 +120,8 @@ async def test_40_152_153_computed_attributes(archive: Archive) -> None:
 
 async def test_155_156_series_show_their_level_and_those_above(archive: Archive) -> None:
     await archive.store(
-        _instance("1", "2", "3", Modality="MRI", StudyDate="20190101"),
-        _instance("1", "4", "5", Modality="CT", StudyDate="20190101"),
+        instance("1", "2", "3", Modality="MRI", StudyDate="20190101"),
+        instance("1", "4", "5", Modality="CT", StudyDate="20190101"),
     )
     [row] = await archive.find("Modality=MRI", scopes.SERIES_OF_STUDY, study="1")
     assert list(row) == ["00080060", "0020000D", "0020000E"]
@@ -208,7 +132,7 @@ async def test_155_156_series_show_their_level_and_those_above(archive: Archive)
 
 async def test_159_160_161_instances(archive: Archive) -> None:
     await archive.store(
-        _instance("1", "2", "3", Modality="MRI"), _instance("1", "2", "4", Modality="MRI")
+        instance("1", "2", "3", Modality="MRI"), instance("1", "2", "4", Modality="MRI")
     )
     [row] = await archive.find(
         "SOPInstanceUID=4", scopes.INSTANCES_OF_SERIES, study="1", series="2"
@@ -220,19 +144,19 @@ async def test_159_160_161_instances(archive: Archive) -> None:
 
 
 async def test_41_retrieve_url_is_complete_at_each_level(archive: Archive) -> None:
-    await archive.store(_instance("1", "2", "3"))
+    await archive.store(instance("1", "2", "3"))
     for scope, path in (
         (scopes.STUDIES, "/studies/1"),
         (scopes.SERIES, "/studies/1/series/2"),
         (scopes.INSTANCES, "/studies/1/series/2/instances/3"),
     ):
         [row] = await archive.find("includefield=RetrieveURL", scope)
-        assert row["00081190"] == {"vr": "UR", "Value": [_BASE + path]}
+        assert row["00081190"] == {"vr": "UR", "Value": [BASE + path]}
 
 
 async def test_172_newest_first_and_pages_by_offset(archive: Archive) -> None:
     for study in ("1.1", "1.2", "1.3"):
-        await archive.store(_instance(study, f"{study}.1", f"{study}.1.1"))
+        await archive.store(instance(study, f"{study}.1", f"{study}.1.1"))
     assert await archive.studies("") == ["1.3", "1.2", "1.1"]
     assert await archive.studies("limit=1&offset=1") == ["1.2"]
     assert await archive.studies("offset=3") == []
@@ -241,22 +165,22 @@ async def test_172_newest_first_and_pages_by_offset(archive: Archive) -> None:
 async def test_174_the_newest_value_of_an_attribute_is_found_at_every_level(
     archive: Archive,
 ) -> None:
-    await archive.store(_instance("1", "2", "3", PatientName="Old^Name"))
-    await archive.store(_instance("1", "4", "5", PatientName="New^Name"))
+    await archive.store(instance("1", "2", "3", PatientName="Old^Name"))
+    await archive.store(instance("1", "4", "5", PatientName="New^Name"))
     for scope, count in ((scopes.STUDIES, 1), (scopes.SERIES, 2), (scopes.INSTANCES, 2)):
         assert len(await archive.find("PatientName=New^Name", scope)) == count
         assert await archive.find("PatientName=Old^Name", scope) == []
 
 
 async def test_62_an_empty_attribute_comes_back_empty(archive: Archive) -> None:
-    await archive.store(_instance("1", "2", "3", PatientID=None))
+    await archive.store(instance("1", "2", "3", PatientID=None))
     [row] = await archive.find("")
     assert row["00100020"] == {"vr": "LO"}
 
 
 async def test_47_pages_cover_250_equal_studies_while_more_come(archive: Archive) -> None:
     await archive.store(
-        *(_instance(f"1.{n}", f"1.{n}.1", f"1.{n}.1.1", StudyDate="20200101") for n in range(250))
+        *(instance(f"1.{n}", f"1.{n}.1", f"1.{n}.1.1", StudyDate="20200101") for n in range(250))
     )
     found: list[str] = []
     while page := await archive.studies(f"StudyDate=20200101&limit=50&offset={len(found)}"):
