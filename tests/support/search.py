@@ -87,7 +87,8 @@ class Archive:
     def __init__(self, documents: SqliteDocuments) -> None:
         self.documents = documents
         self.committer = Committer(documents, _ids, SystemClock())
-        self.search = SearchService(documents, MemoryBlobs())
+        self.blobs = MemoryBlobs()
+        self.search = SearchService(documents, self.blobs)
 
     async def store(self, *instances: NewInstance) -> None:
         """Add instances, all of them new."""
