@@ -16,7 +16,7 @@ from shared.errors import MalformedQuery
 from shared.index import terms
 from shared.search import moments
 from shared.web.query import Filter, SearchQuery
-from shared.where import And, Contains, Eq, Exists, In, Like, Member, Not, Or, Path, Prefix, Where
+from shared.where import And, Contains, Eq, Exists, In, Like, Member, Not, Or, Path, Where
 
 MOST_CHARACTERS = 1_024
 """Longest value of a filter, except of a list of UIDs."""
@@ -152,14 +152,10 @@ def _name(wanted: Filter, path: Path, value: str, *, fuzzy: bool) -> Where:
     folded = terms.name_term(value)["full"]
     if "=" in folded:
         return _text(full, folded)
-    if "*" in folded or "?" in folded:
-        # the pattern is for one component group, wherever in the name that is
-        patterns = (folded, f"{folded}=*", f"*={folded}", f"*={folded}=*")
-        return Or(tuple(Like(full, pattern) for pattern in patterns))
-    groups = Or(
-        (Prefix(full, f"{folded}="), Like(full, f"*={folded}"), Contains(full, f"={folded}="))
-    )
-    return Or((Eq(full, folded), groups))
+    # the value is for one component group, wherever in the name that is; each of these is a range
+    # of the index of names, so none of them reads other documents
+    patterns = (f"{folded}=*", f"*={folded}", f"*={folded}=*")
+    return Or((_text(full, folded), *(Like(full, pattern) for pattern in patterns)))
 
 
 def _words(wanted: Filter, path: Path, value: str) -> Where:
