@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -24,6 +25,9 @@ from shared.adapters.commits import weight
 from shared.adapters.sqlite.layout import TABLES, create_table
 from shared.index.schema import CONTAINERS, INDEX
 from shared.ports import Create, Delete, Operation, Patch, Replace, Upsert
+from shared.search.matching import conditions
+from shared.web.query import STUDIES as STUDIES_SCOPE
+from shared.web.query import parse_search_query
 from shared.where import And, Contains, Eq, Like, Member, Not, Order, Range
 from tests.contract.conftest import NPM_EMULATOR_LACKS
 from tests.contract.test_queries import EXAMPLES
@@ -114,6 +118,34 @@ def test_pages():
             text += _sql(f"{title}: those that lack the sort key", lacking)
             text += _sql(f"{title}: how many have it", count_query(request))
     _pinned("cosmos_pages.sql", text)
+
+
+SEARCHES = [
+    "StudyDate=20240101-20241231",
+    "StudyDate=20240101-20240103&StudyTime=2200-0600&combineddatetime=true",
+    "StudyTime=10",
+    "PatientID=P1&ModalitiesInStudy=CT",
+    "PatientID=P*1?&AccessionNumber=*",
+    "PatientID=a%5Cb&multiplevaluematching=true",
+    'PatientID=""&emptyvaluematching=true',
+    "PatientName=doe^john",
+    "PatientName=doe*",
+    "PatientName=doe%20jo&fuzzymatching=true",
+    "StudyInstanceUID=1.2,1.3",
+]
+
+
+def test_searches():
+    """Each search is one statement over documents of one type."""
+    text = ""
+    for asked in SEARCHES:
+        query = parse_search_query(parse_qsl(asked), STUDIES_SCOPE, most=200)
+        where = And((*STUDIES.terms, *conditions(query)))
+        request = PageRequest(INDEX, where, NEWEST, members=("d",))
+        assert lacking_query(request, 101) is None
+        text += _sql(asked, page_query(request, 101))
+        text += _sql("counted", count_query(PageRequest(INDEX, where)))
+    _pinned("cosmos_searches.sql", text)
 
 
 OPERATIONS: dict[str, Operation] = {

@@ -182,7 +182,7 @@ def test_any_query_string_is_answered(queries: list[tuple[str, list[tuple[str, s
 
 
 @given(st.binary(max_size=40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_bytes_behind_the_question_mark_are_answered(raw: bytes) -> None:
     text = raw.decode("latin-1").replace("#", "")
 
