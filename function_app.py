@@ -2,8 +2,21 @@
 
 import azure.functions as func
 
-from functions import bulkdata, delete, fallback, health, indexing, retrieve, search, store, upkeep
+from functions import (
+    bulkdata,
+    delete,
+    fallback,
+    health,
+    indexing,
+    rendered,
+    retrieve,
+    search,
+    store,
+    upkeep,
+)
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-for module in (health, store, search, retrieve, bulkdata, delete, indexing, upkeep, fallback):
+for module in (
+    health, store, search, retrieve, rendered, bulkdata, delete, indexing, upkeep, fallback,
+):  # fmt: skip
     app.register_functions(module.bp)

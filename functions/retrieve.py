@@ -91,7 +91,7 @@ async def _files(req: Request, call: Call, offers: tuple[Offer, ...]) -> Respons
         sizes = ((writer.before(_dicom_type(one), _location(call, f)), f.size) for one, f in files)
         headers["Content-Length"] = str(writer.length(sizes))
     elif req.method == "GET":
-        parts = await _begun_part(parts)
+        parts = await begun_part(parts)
     return StreamingResponse(writer.body(parts), headers=headers, media_type=writer.content_type)
 
 
@@ -128,7 +128,7 @@ async def _file_parts(call: Call, deliveries: list[Delivery]) -> AsyncIterator[O
         yield OutgoingPart(_dicom_type(delivery), content, _location(call, delivery.file))
 
 
-async def _begun_part(parts: AsyncIterator[OutgoingPart]) -> AsyncIterator[OutgoingPart]:
+async def begun_part(parts: AsyncIterator[OutgoingPart]) -> AsyncIterator[OutgoingPart]:
     """The parts, of which the first has begun: what is wrong with it can still be said."""
     first = await anext(parts)
     return _chained(replace(first, content=await _begun(first.content)), parts)
@@ -230,14 +230,15 @@ def _framed(choices: tuple[Choice, ...], count: int) -> tuple[Choice, ...]:
 async def _frame_parts(
     first: bytes, rest: AsyncIterator[bytes], media_type: str, places: list[str]
 ) -> AsyncIterator[OutgoingPart]:
-    yield OutgoingPart(media_type, _one(first), places[0])
+    yield OutgoingPart(media_type, one_piece(first), places[0])
     at = 1
     async for frame in rest:
-        yield OutgoingPart(media_type, _one(frame), places[at])
+        yield OutgoingPart(media_type, one_piece(frame), places[at])
         at += 1
 
 
-async def _one(data: bytes) -> AsyncIterator[bytes]:
+async def one_piece(data: bytes) -> AsyncIterator[bytes]:
+    """Bytes as content."""
     yield data
 
 

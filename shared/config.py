@@ -25,6 +25,7 @@ class Limits:
     metadata_bytes: int = 16 * MIB
     bulk_data_bytes: int = 512 * MIB
     search_limit: int = 200
+    rendered_pixels: int = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,9 @@ def _limits(environment: Mapping[str, str]) -> Limits:
         ),
         frames_per_request=_positive(environment, "DICOM_MAX_FRAMES", default.frames_per_request),
         search_limit=_positive(environment, "DICOM_MAX_SEARCH_LIMIT", default.search_limit),
+        rendered_pixels=_positive(
+            environment, "DICOM_MAX_RENDERED_PIXELS", default.rendered_pixels
+        ),
     )
 
 

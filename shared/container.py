@@ -34,6 +34,7 @@ from shared.index.removal import Remover
 from shared.index.replacement import Replacer
 from shared.index.schema import CONTROL
 from shared.ports import Blobs, Clock, Documents, Ids, Queue, Registry, TenantRow
+from shared.render.service import RenderService
 from shared.retrieve.service import RetrieveService
 from shared.search.service import SearchService
 from shared.store.complete import Completer
@@ -56,6 +57,7 @@ class TenantServices:
     partitions: Partitions
     store: StoreService
     retrieve: RetrieveService
+    render: RenderService
     search: SearchService
     delete: DeleteService
     expiry: ExpiryService
@@ -157,6 +159,7 @@ class Services:
             store=store,
             retrieve=RetrieveService(documents, blobs),
             compactor=Compactor(documents, blobs, ids, compaction),
+            render=RenderService(documents, blobs, settings.limits),
             search=SearchService(documents, blobs),
             delete=DeleteService(
                 documents, blobs, remover, queue=queue, clock=clock, tenant=row.tenant

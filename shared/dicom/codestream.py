@@ -13,12 +13,20 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from shared.dicom.frames import PixelDescription
+from shared.errors import UnusablePixelData
+
 HEADER_BYTES: Final = 256 * 1024
 """How much of a frame is looked at."""
 
 _JPEG_LOSSLESS: Final = {1: "1.2.840.10008.1.2.4.70"}
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _BOX_HEADER: Final = 8
+_JPEG_2000: Final = b"\xff\x4f\xff\x51"
+_BOXES: Final = 1024  # a JP2 file's boxes come before its codestream
+_NO_FRAME_HEADERS: Final = frozenset({0xC4, 0xC8, 0xCC})
+_JPEG_LS: Final = 0xF7
+_START_OF_SCAN: Final = 0xDA
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +139,58 @@ def jpeg_2000_facts(data: bytes) -> CodestreamFacts | None:
         syntax = "1.2.840.10008.1.2.4.90" if reversible else "1.2.840.10008.1.2.4.91"
     bits = (data[42] & 0x7F) + 1
     return CodestreamFacts(bottom - top, right - left, samples, bits, syntax)
+
+
+# What a frame claims -------------------------------------------------------------------------
+
+
+def declared_size(frame: bytes) -> tuple[int, int] | None:
+    """Rows and columns that a frame claims; ``None`` if it does not tell, as RLE does not.
+
+    Less than the facts, and found also where these are not: a decoder makes room for what any
+    frame header claims, and few bytes can claim 65,535 by 65,535 pixels.
+    """
+    at = frame.find(_JPEG_2000, 0, _BOXES)
+    if at >= 0 and len(frame) >= at + 24:
+        width, height, left, top = struct.unpack_from(">IIII", frame, at + 8)
+        return height - top, width - left
+    if frame[:2] == b"\xff\xd8":
+        return _jpeg_size(frame)
+    return None
+
+
+def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
+    at = 2
+    while at + 4 <= len(frame) and frame[at] == 0xFF:
+        marker = frame[at + 1]
+        if marker == 0xFF or marker in _STANDALONE:
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker == _START_OF_SCAN:
+            return None
+        is_frame = 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME_HEADERS
+        if (is_frame or marker == _JPEG_LS) and at + 9 <= len(frame):
+            rows, columns = struct.unpack_from(">HH", frame, at + 5)
+            return rows, columns
+        at += 2 + struct.unpack_from(">H", frame, at + 2)[0]
+    return None
+
+
+def require_declared_size(frame: bytes, pixels: PixelDescription) -> None:
+    """Refuse a frame that claims another size than its data set.
+
+    Raises
+    ------
+    UnusablePixelData
+        It does.
+    """
+    claimed = declared_size(frame)
+    if claimed is None or claimed == (pixels.rows, pixels.columns):
+        return
+    rows, columns = claimed
+    if rows == 0 and columns == pixels.columns:
+        return  # the number of lines comes at the end (T.81 B.2.5)
+    raise UnusablePixelData(
+        f"A frame claims {rows} rows and {columns} columns, its data set {pixels.rows} and "
+        f"{pixels.columns}."
+    )

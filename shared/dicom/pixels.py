@@ -15,6 +15,7 @@ from threading import Lock
 from typing import Any, Final
 
 from shared.dicom import transfer_syntax
+from shared.dicom.codestream import require_declared_size
 from shared.dicom.frames import PixelDescription
 from shared.errors import UnusablePixelData
 
@@ -77,6 +78,7 @@ def decode_frame(data: bytes, pixels: PixelDescription) -> NativeFrame:
 
     if pixels.frame_bits() // 8 > _MOST_PIXEL_BYTES:
         raise UnusablePixelData("The frame is too large to be decoded.")
+    require_declared_size(data, pixels)
     decoder = get_decoder(pixels.transfer_syntax_uid)
     try:
         source = encapsulate([data], has_bot=False)
@@ -92,6 +94,50 @@ def decode_frame(data: bytes, pixels: PixelDescription) -> NativeFrame:
     photometric = str(described["photometric_interpretation"])
     # decoders give a sample of each colour for each pixel
     return NativeFrame(native, "YBR_FULL" if photometric in _SUBSAMPLED else photometric)
+
+
+def frame_array(data: bytes, pixels: PixelDescription, *, is_encapsulated: bool) -> tuple[Any, str]:
+    """A frame as an array of rows, columns and samples, colours as RGB.
+
+    Parameters
+    ----------
+    data : bytes
+        A compressed frame, or a native one in little-endian order.
+    pixels : PixelDescription
+        How it is encoded.
+    is_encapsulated : bool
+        Whether it is compressed.
+
+    Returns
+    -------
+    tuple
+        The array, and its photometric interpretation.
+
+    Raises
+    ------
+    UnusablePixelData
+        It cannot be decoded, or not into what its description says.
+    """
+    import numpy as np
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels.decoders.base import get_decoder
+
+    if pixels.frame_bits() // 8 > _MOST_PIXEL_BYTES:
+        raise UnusablePixelData("The frame is too large to be decoded.")
+    if pixels.vr in _FLOATS:
+        floats = np.frombuffer(data, f"<f{pixels.bits_allocated // 8}")
+        return floats.reshape(pixels.rows, pixels.columns), "MONOCHROME2"
+    options = {**_options(pixels), "number_of_frames": 1, "pixel_keyword": "PixelData"}
+    options["correct_unused_bits"] = False  # there may be overlays in them
+    syntax = pixels.transfer_syntax_uid if is_encapsulated else transfer_syntax.EXPLICIT_LE
+    if is_encapsulated:
+        require_declared_size(data, pixels)
+    try:
+        source = encapsulate([data], has_bot=False) if is_encapsulated else data
+        array, described = get_decoder(syntax).as_array(source, index=0, **options)
+    except Exception as error:  # decoders of many origins raise whatever they like
+        raise UnusablePixelData("The frame cannot be decoded.") from error
+    return array, str(described["photometric_interpretation"])
 
 
 def decoded_description(pixels: PixelDescription) -> PixelDescription:

@@ -18,7 +18,9 @@ from shared.dicom.pixels import (
 )
 
 _CORES = max(1, os.cpu_count() or 1)
-_AT_ONCE = asyncio.Semaphore(_CORES)
+AT_ONCE = asyncio.Semaphore(_CORES)
+"""Held while a thread works on pixels."""
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -44,7 +46,7 @@ async def in_threads(
 
 
 async def _one(item: _Item, work: Callable[[_Item], _Result]) -> _Result:
-    async with _AT_ONCE:
+    async with AT_ONCE:
         return await asyncio.to_thread(work, item)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from shared.dicom.frames import FrameTable
 from shared.errors import InstanceNotFound, NotFound, SeriesNotFound, StudyNotFound
 from shared.index import shapes
 from shared.index.compaction import compacted_places, is_compacted
 from shared.index.metadata import ChunkPlace
 from shared.index.schema import INDEX
-from shared.ports import Documents, JsonObject
+from shared.ports import Blobs, ByteSpan, Documents, JsonObject
+from shared.retrieve.content import read_span
 from shared.where import And, Eq, In, Order, Where
 
 _PAGE = 500
@@ -255,3 +259,22 @@ async def _above(documents: Documents, address: Address) -> JsonObject:
 
 def _entity(above: JsonObject) -> str:
     return f"{above['version']}-{above['revision']}"
+
+
+async def frame_table(blobs: Blobs, body: JsonObject) -> FrameTable | None:
+    """The frames that an instance document tells of; ``None`` without pixel data."""
+    frames = body.get("frames")
+    if frames is None and body.get("ranges") is not None:
+        frames = (await ranges_of(blobs, body)).get("frames")
+    return None if frames is None else FrameTable.from_json(frames)
+
+
+async def ranges_of(blobs: Blobs, body: JsonObject) -> JsonObject:
+    """The members ``frames`` and ``bulk`` of an instance document, wherever they are kept."""
+    place = body.get("ranges")
+    if place is None:
+        return body
+    span = ByteSpan(place["offset"], place["length"])
+    data = zlib.decompress(await read_span(blobs, place["segment"], span))
+    found: JsonObject = json.loads(data)
+    return found

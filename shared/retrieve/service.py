@@ -6,8 +6,6 @@ only cut the answer off. What is sent is streamed from the blob store.
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -17,10 +15,10 @@ from shared.errors import BulkDataNotFound, FrameNotFound, NotAcceptable
 from shared.index.metadata import gzip_array, json_array
 from shared.ports import Blobs, ByteSpan, Documents, JsonObject
 from shared.retrieve import instances
-from shared.retrieve.content import inflated, one_after_the_other, read_span
+from shared.retrieve.content import inflated, one_after_the_other
 from shared.retrieve.convert import converted, convertible
 from shared.retrieve.decoding import in_threads, recoding
-from shared.retrieve.instances import Address, Metadata, StoredFile
+from shared.retrieve.instances import Address, Metadata, StoredFile, frame_table, ranges_of
 from shared.web.negotiation import EXPLICIT_LE, Choice, first_fitting
 
 _PIXEL_DATA = "7FE00010"
@@ -104,7 +102,7 @@ class RetrieveService:
             if choice.syntax_for(file.transfer_syntax, ()) is not None:
                 deliveries.append(Delivery(file, file.transfer_syntax))
                 continue
-            table = await self._table(file.ranges)
+            table = await frame_table(self._blobs, file.ranges)
             targets = convertible(file.transfer_syntax, table)
             target = choice.syntax_for(file.transfer_syntax, targets)
             if target is None:
@@ -153,7 +151,7 @@ class RetrieveService:
             The file does not tell where the frame is.
         """
         body = await instances.instance(self._documents, address)
-        table = await self._table(body)
+        table = await frame_table(self._blobs, body)
         if table is None:
             raise FrameNotFound("The instance has no pixel data.")
         places = [table.frame(number) for number in numbers]
@@ -169,24 +167,6 @@ class RetrieveService:
             return Frames(choice, syntax, version, raw)
         work = recoding(table.pixels, syntax, is_encapsulated=table.is_encapsulated)
         return Frames(choice, syntax, version, in_threads(raw, lambda frame: work(frame).data))
-
-    async def _table(self, body: JsonObject) -> FrameTable | None:
-        """The frames that an instance document tells of; ``None`` without pixel data."""
-        frames = body.get("frames")
-        if frames is None and body.get("ranges") is not None:
-            frames = (await self._ranges(body)).get("frames")
-        return None if frames is None else FrameTable.from_json(frames)
-
-    async def _ranges(self, body: JsonObject) -> JsonObject:
-        """The members ``frames`` and ``bulk`` of an instance, wherever they are kept."""
-        place = body.get("ranges")
-        if place is None:
-            return body
-        span = ByteSpan(place["offset"], place["length"])
-        found: JsonObject = json.loads(
-            zlib.decompress(await read_span(self._blobs, place["segment"], span))
-        )
-        return found
 
     async def _frame_bytes(
         self, blob: str, table: FrameTable, places: Sequence[Frame]
@@ -261,7 +241,7 @@ class RetrieveService:
         return BulkData(whole.length, wanted, await self._blobs.read(body["blob"], place))
 
     async def _bulk_span(self, body: JsonObject, path: str) -> ByteSpan:
-        ranges = await self._ranges(body)
+        ranges = await ranges_of(self._blobs, body)
         place = (ranges.get("bulk") or {}).get(path.upper())
         if place is None and path.upper() == _PIXEL_DATA and ranges.get("frames"):
             return self._all_fragments(FrameTable.from_json(ranges["frames"]))

@@ -292,3 +292,12 @@ BULK_DATA_OFFERS: Final = tuple(
     Offer(payload, OCTET_STREAM, _UNCOMPRESSED, EXPLICIT_LE) for payload in reversed(_BOTH)
 )
 """One bulk data value; ``*/*`` gets the bare bytes, so that ``Range`` works on them."""
+
+
+def picture_offers(names: Sequence[str]) -> tuple[Offer, ...]:
+    """Rendered images in some media types, alone or as parts; they have no transfer syntax."""
+    return tuple(
+        Offer(payload, name, frozenset({AS_STORED}), AS_STORED)
+        for payload in reversed(_BOTH)
+        for name in names
+    )
