@@ -8,6 +8,7 @@ from functions import (
     fallback,
     health,
     indexing,
+    partitions,
     rendered,
     retrieve,
     search,
@@ -17,6 +18,7 @@ from functions import (
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 for module in (
-    health, store, search, retrieve, rendered, bulkdata, delete, indexing, upkeep, fallback,
+    health, store, search, retrieve, rendered, bulkdata, delete, indexing, upkeep, partitions,
+    fallback,
 ):  # fmt: skip
     app.register_functions(module.bp)

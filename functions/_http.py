@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import azure.functions as func
 import azurefunctions.extensions.http.fastapi  # noqa: F401 — the switch to streaming
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from functions import _catalogue
 from functions._catalogue import Doc, Operation
@@ -27,7 +27,8 @@ from shared.dicom import uid
 from shared.errors import DicomServiceError, InvalidUid, RouteNotFound, UnsupportedApiVersion
 from shared.index.partitions import Partition
 from shared.ports import JsonObject
-from shared.web.media_types import require_json_acceptable
+from shared.web.media_types import DICOM_XML, prefers_xml, require_json_acceptable
+from shared.web.multipart import MultipartWriter, OutgoingPart
 from shared.web.problem import problem
 
 _log = logging.getLogger("dicom.http")
@@ -92,6 +93,7 @@ def dicomweb(
     method: str,
     *,
     creates_partition: bool = False,
+    partitioned: bool = True,
     doc: Doc | None = None,
 ) -> Callable[[Handler], Handler]:
     """Register a handler as two functions: for the default partition and for a named one.
@@ -110,12 +112,15 @@ def dicomweb(
         The HTTP method; GET answers HEAD too.
     creates_partition : bool
         Whether the transaction creates a partition that does not exist (Store does).
+    partitioned : bool
+        Whether there is a second function, for named partitions.
     doc : Doc, optional
         What it takes and answers.
     """
+    forms = (("", ""), ("_in_partition", "partitions/{partition}/"))[: 2 if partitioned else 1]
 
     def register(handler: Handler) -> Handler:
-        for suffix, prefix in (("", ""), ("_in_partition", "partitions/{partition}/")):
+        for suffix, prefix in forms:
             trigger = _trigger(name + suffix, handler, creates_partition=creates_partition)
             route = f"{{tenant}}/v{{version}}/{prefix}{resource}"
             http_trigger(
@@ -283,6 +288,11 @@ def require_json(req: Request) -> None:
     require_json_acceptable(accept(req))
 
 
+def wants_xml(req: Request, *, multipart: bool = True) -> bool:
+    """Whether data sets are to go as XML, by ``Accept``; see ``prefers_xml``."""
+    return prefers_xml(accept(req), multipart=multipart)
+
+
 def dicom_json(
     value: list[JsonObject] | JsonObject,
     *,
@@ -292,3 +302,21 @@ def dicom_json(
     """A response in the DICOM JSON model (PS3.18 F)."""
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     return Response(body, status, headers, media_type="application/dicom+json")
+
+
+def dicom_xml(documents: AsyncIterable[bytes], headers: dict[str, str] | None = None) -> Response:
+    """Documents of the Native DICOM Model, one a part (PS3.18 8.7.3.1)."""
+    writer = MultipartWriter(DICOM_XML)
+    parts = xml_parts(documents)
+    return StreamingResponse(writer.body(parts), headers=headers, media_type=writer.content_type)
+
+
+async def xml_parts(documents: AsyncIterable[bytes]) -> AsyncIterator[OutgoingPart]:
+    """Each document as a part."""
+    async for document in documents:
+        yield OutgoingPart(DICOM_XML, one_piece(document))
+
+
+async def one_piece(data: bytes) -> AsyncIterator[bytes]:
+    """Content that is there already."""
+    yield data

@@ -8,8 +8,8 @@ import azure.functions as func
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from functions._http import Call, accept, dicomweb
-from functions.retrieve import REVALIDATED, address_of, begun_part, frame_numbers, one_piece
+from functions._http import Call, accept, dicomweb, one_piece
+from functions.retrieve import REVALIDATED, address_of, begun_part, frame_numbers
 from shared.errors import FrameNotFound, UnusablePixelData
 from shared.render.image import MEDIA_TYPES
 from shared.render.parameters import Asked, parse_rendering

@@ -10,12 +10,13 @@ import azure.functions as func
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from functions._http import Call, accept, dicomweb, path_uid, require_json
+from functions._http import Call, accept, dicom_xml, dicomweb, one_piece, path_uid, wants_xml
 from shared.errors import InvalidFrameList, MalformedRequest, PayloadTooLarge
 from shared.retrieve.instances import Address, StoredFile
 from shared.retrieve.service import Delivery
+from shared.web.archive import Entry, archive
 from shared.web.conditional import entity_tag, not_modified
-from shared.web.media_types import DICOM
+from shared.web.media_types import DICOM, ZIP
 from shared.web.multipart import MultipartWriter, OutgoingPart
 from shared.web.negotiation import (
     FRAME_OFFERS,
@@ -77,6 +78,8 @@ async def _files(req: Request, call: Call, offers: tuple[Offer, ...]) -> Respons
     address = address_of(req, call)
     choices = ranked(accept(req), offers)
     choice, deliveries = await call.tenant.retrieve.files(address, choices)
+    if choice.media_type == ZIP:
+        return await _zip(req, call, address, deliveries)
     if choice.payload is Payload.SINGLE:
         return await _single_file(req, call, deliveries[0])
     headers = dict(REVALIDATED)
@@ -93,6 +96,23 @@ async def _files(req: Request, call: Call, offers: tuple[Offer, ...]) -> Respons
     elif req.method == "GET":
         parts = await begun_part(parts)
     return StreamingResponse(writer.body(parts), headers=headers, media_type=writer.content_type)
+
+
+async def _zip(req: Request, call: Call, address: Address, deliveries: list[Delivery]) -> Response:
+    """All files in one archive, named by their UIDs (PS3.18 Supplement 211)."""
+    name = address.instance or address.series or address.study
+    headers = {**REVALIDATED, "Content-Disposition": f'attachment; filename="{name}.zip"'}
+    content = archive(_entries(call, deliveries))
+    if req.method == "GET" and deliveries[0].is_converted:
+        content = await _begun(content)
+    return StreamingResponse(content, headers=headers, media_type=ZIP)
+
+
+async def _entries(call: Call, deliveries: list[Delivery]) -> AsyncIterator[Entry]:
+    async for delivery, content in call.tenant.retrieve.contents(deliveries):
+        file = delivery.file
+        name = f"{file.study}/{file.series}/{file.instance}.dcm"
+        yield Entry(name, None if delivery.is_converted else file.size, content)
 
 
 def _file_tag(delivery: Delivery, *, weak: bool) -> str:
@@ -237,11 +257,6 @@ async def _frame_parts(
         at += 1
 
 
-async def one_piece(data: bytes) -> AsyncIterator[bytes]:
-    """Bytes as content."""
-    yield data
-
-
 # Metadata ---------------------------------------------------------------------------------
 
 
@@ -264,23 +279,27 @@ async def retrieve_instance_metadata(req: Request, call: Call) -> Response:
 
 
 async def _metadata(req: Request, call: Call) -> Response:
-    require_json(req)
+    xml = wants_xml(req)
     address = address_of(req, call)
     if "if-none-match" in req.headers:
-        etag = entity_tag(await call.tenant.retrieve.entity(address))
+        etag = _metadata_tag(await call.tenant.retrieve.entity(address), xml=xml)
         if is_known(req, etag):
             return Response(status_code=304, headers={"ETag": etag})
     metadata = await call.tenant.retrieve.metadata(address)
+    headers = {**REVALIDATED, "ETag": _metadata_tag(metadata.entity, xml=xml)}
+    if xml:
+        documents = call.tenant.retrieve.metadata_documents(metadata, call.resources_url)
+        return dicom_xml(documents, headers)
     gzip = _takes_gzip(req)
     content = call.tenant.retrieve.metadata_content(metadata, call.resources_url, gzip=gzip)
-    headers = {
-        "ETag": entity_tag(metadata.entity),
-        "Cache-Control": "private, no-cache",
-        "Vary": "Accept, Accept-Encoding",
-    }
+    headers["Vary"] = "Accept, Accept-Encoding"
     if gzip:
         headers["Content-Encoding"] = "gzip"
     return StreamingResponse(content, headers=headers, media_type="application/dicom+json")
+
+
+def _metadata_tag(entity: str, *, xml: bool) -> str:
+    return entity_tag(f"{entity}-xml", weak=True) if xml else entity_tag(entity)
 
 
 def _takes_gzip(req: Request) -> bool:

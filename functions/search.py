@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import azure.functions as func
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions._http import Call, dicom_json, dicomweb, path_uid, require_json
+from functions._http import Call, dicom_json, dicom_xml, dicomweb, path_uid, wants_xml
+from shared.dicom.native_xml import document
+from shared.ports import JsonObject
 from shared.search.paging import page_headers, wants_count
 from shared.web import query as scopes
 from shared.web.query import Scope, parse_search_query, require_harmless
@@ -55,7 +57,7 @@ async def search_instances_of_series(req: Request, call: Call) -> Response:
 
 
 async def _search(req: Request, call: Call, scope: Scope) -> Response:
-    require_json(req)
+    xml = wants_xml(req)
     require_harmless(req.url.query)
     query = parse_search_query(req.query_params.multi_items(), scope, most=call.limits.search_limit)
     uids: dict[str, str] = {
@@ -75,7 +77,14 @@ async def _search(req: Request, call: Call, scope: Scope) -> Response:
     headers = page_headers(page, query, _address(call, scope, uids), parameters, call.base_url)
     if not page.rows:
         return Response(status_code=204, headers=headers)
+    if xml:
+        return dicom_xml(_documents(page.rows), headers)
     return dicom_json(page.rows, headers=headers)
+
+
+async def _documents(rows: list[JsonObject]) -> AsyncIterator[bytes]:
+    for row in rows:
+        yield document(row)
 
 
 def _address(call: Call, scope: Scope, uids: Mapping[str, str]) -> str:

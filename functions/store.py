@@ -9,7 +9,8 @@ import azure.functions as func
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions._http import Call, dicom_json, dicomweb, path_uid, require_json
+from functions._http import Call, dicom_json, dicomweb, path_uid, wants_xml
+from shared.dicom.native_xml import document
 from shared.errors import PayloadTooLarge
 from shared.store.assembly import instances
 from shared.store.intake import Destination
@@ -17,6 +18,7 @@ from shared.store.response import store_response, store_status
 from shared.web.expiry import expires_after
 from shared.web.media_types import (
     DICOM_JSON,
+    DICOM_XML,
     MultipartBody,
     StoreBody,
     require_dicom_part,
@@ -52,7 +54,7 @@ async def upsert_in_study(req: Request, call: Call) -> Response:
 
 
 async def _store(req: Request, call: Call, study: str | None, *, upsert: bool = False) -> Response:
-    require_json(req)
+    xml = wants_xml(req, multipart=False)
     body = store_body(req.headers.get("content-type"))
     destination = Destination(
         call.partition.name,
@@ -73,6 +75,8 @@ async def _store(req: Request, call: Call, study: str | None, *, upsert: bool = 
             f'299 {host}: "Of a searchable attribute with several values the first is indexed."'
         )
     answer = store_response(result, major=call.major, base_url=call.base_url, study=study)
+    if xml:
+        return Response(document(answer), status, headers, media_type=DICOM_XML)
     return dicom_json(answer, status=status, headers=headers)
 
 

@@ -150,7 +150,7 @@ class Services:
         store = StoreService(
             blobs, committer, replacer, ids, settings.limits, clock=clock, grace=grace
         )
-        partitions = Partitions(documents, clock)
+        partitions = Partitions(documents, clock, row.created)
         return TenantServices(
             name=row.tenant,
             documents=documents,

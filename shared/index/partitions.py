@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared.errors import InvalidPartitionName, OperationRefused, UnknownPartition
 from shared.index.schema import CONTROL
 from shared.index.shapes import DEFAULT_PARTITION
 from shared.ports import Clock, Create, Documents, JsonObject
-from shared.where import Eq, Order
+from shared.where import Eq, Order, Range
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KIND = "partition"
 _DEFAULT_KEY = 1
 _MOST_CACHED = 10_000
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,10 @@ DEFAULT = Partition(DEFAULT_PARTITION, _DEFAULT_KEY, None)
 
 
 class Partitions:
-    """The data partitions of one tenant. The default partition is always there."""
+    """The data partitions of one tenant. The default one is as old as the tenant itself."""
 
-    def __init__(self, documents: Documents, clock: Clock) -> None:
+    def __init__(self, documents: Documents, clock: Clock, created: datetime | None = None) -> None:
+        self._created = created
         self._documents = documents
         self._clock = clock
         # a partition is never renamed or deleted, so what was found once stays true
@@ -71,6 +74,25 @@ class Partitions:
         if len(self._known) < _MOST_CACHED:
             self._known[known.folded] = known
         return known
+
+    async def list(self) -> AsyncIterator[Partition]:
+        """All partitions in the order of their creation, the default one first."""
+        yield replace(DEFAULT, created=self._created)
+        after: list[int] | None = None
+        while True:
+            page = await self._documents.query(
+                CONTROL.name,
+                Range(("key",), _DEFAULT_KEY, None),
+                order=[Order(("key",))],
+                limit=_PAGE,
+                after=after,
+                partition=_KIND,
+            )
+            for body in page:
+                yield _from_body(body)
+            if len(page) < _PAGE:
+                return
+            after = [page[-1]["key"]]
 
     async def _find(self, name: str) -> Partition | None:
         found = await self._documents.get(CONTROL.name, _KIND, _document_id(name))

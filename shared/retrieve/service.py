@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from shared.dicom import transfer_syntax
+from shared.dicom import native_xml, transfer_syntax
 from shared.dicom.frames import Frame, FrameTable
 from shared.errors import BulkDataNotFound, FrameNotFound, NotAcceptable
-from shared.index.metadata import gzip_array, json_array
+from shared.index.metadata import chunk_texts, gzip_array, json_array
 from shared.ports import Blobs, ByteSpan, Documents, JsonObject
 from shared.retrieve import instances
 from shared.retrieve.content import inflated, one_after_the_other
@@ -207,6 +207,14 @@ class RetrieveService:
         """The JSON array of metadata, ``BulkDataURI`` below an address; or that as gzip member."""
         write = gzip_array if gzip else json_array
         return write(self._blobs, metadata.places, resources_url)
+
+    async def metadata_documents(
+        self, metadata: Metadata, resources_url: str
+    ) -> AsyncIterator[bytes]:
+        """Each instance's metadata as a document of the Native DICOM Model (PS3.19 A.1)."""
+        async for text in chunk_texts(self._blobs, metadata.places, resources_url):
+            for data_set in native_xml.data_sets(text.decode()):
+                yield native_xml.document(data_set)
 
     # Bulk data ----------------------------------------------------------------------------
 

@@ -21,9 +21,11 @@ from shared.errors import MalformedRequest, NotAcceptable, UnsupportedMediaType
 
 DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
+DICOM_XML = "application/dicom+xml"
 JSON = "application/json"
 OCTET_STREAM = "application/octet-stream"
 MULTIPART = "multipart/related"
+ZIP = "application/zip"
 
 # Possessive throughout: no header, however long, makes matching slower than linear.
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"  # RFC 9110 5.6.2
@@ -144,7 +146,7 @@ def specificity(name: str) -> int:
 
 
 def require_json_acceptable(header: str | None) -> None:
-    """Refuse a request that does not take ``application/dicom+json``: store, search, metadata.
+    """Refuse a request that does not take ``application/dicom+json``, where there is no other.
 
     ``application/json`` is taken for it, as the Azure service does. No header is as ``*/*``:
     it is the default media type of these resources.
@@ -160,6 +162,40 @@ def require_json_acceptable(header: str | None) -> None:
     """
     if not accepts(header, DICOM_JSON, JSON):
         raise NotAcceptable(f"The answer is {DICOM_JSON}; Accept does not allow it.")
+
+
+def prefers_xml(header: str | None, *, multipart: bool) -> bool:
+    """Whether data sets go as XML rather than as JSON: store, search, metadata.
+
+    JSON is the default, and has ``application/json`` as another name, as in the Azure service.
+
+    Parameters
+    ----------
+    header : str or None
+        ``Accept``; ``None`` if there is none.
+    multipart : bool
+        Whether XML has one document a part (search, metadata), or is one document (store).
+
+    Raises
+    ------
+    NotAcceptable
+        Neither is allowed.
+
+    References
+    ----------
+    PS3.18 8.7.3.2, 8.7.8, Tables 10.4.4-1, 10.5.4-1, 10.6.4-1; spec dicomweb.md §2.3, §8.4.
+    """
+    ranges = parse_accept(header)
+    json = max(_best(ranges, DICOM_JSON), _best(ranges, JSON))
+    if multipart:
+        parts = [one for one in ranges if one.parameters.get("type", "").lower() == DICOM_XML]
+        xml = max((one.weight for one in parts if one.covers(MULTIPART)), default=0.0)
+    else:
+        xml = _best(ranges, DICOM_XML)
+    if json == xml == 0:
+        other = f'{MULTIPART}; type="{DICOM_XML}"' if multipart else DICOM_XML
+        raise NotAcceptable(f"The answer is {DICOM_JSON} or {other}; Accept does not allow it.")
+    return xml > json
 
 
 # Bodies of a store ------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from shared.web.media_types import (
     DICOM,
     MULTIPART,
     OCTET_STREAM,
+    ZIP,
     MediaType,
     parse_accept,
     specificity,
@@ -270,11 +271,17 @@ _INSTANCE_SYNTAXES = frozenset({AS_STORED, EXPLICIT_LE, DEFLATED}) | _STILL_IMAG
 _UNCOMPRESSED = frozenset({AS_STORED, EXPLICIT_LE})
 _BOTH = (Payload.MULTIPART, Payload.SINGLE)
 
-STUDY_OFFERS: Final = (Offer(Payload.MULTIPART, DICOM, _INSTANCE_SYNTAXES, EXPLICIT_LE),)
+_ZIP_OFFER = Offer(Payload.SINGLE, ZIP, _INSTANCE_SYNTAXES, AS_STORED)
+
+STUDY_OFFERS: Final = (
+    Offer(Payload.MULTIPART, DICOM, _INSTANCE_SYNTAXES, EXPLICIT_LE),
+    _ZIP_OFFER,
+)
 """Studies and series."""
 
-INSTANCE_OFFERS: Final = tuple(
-    Offer(payload, DICOM, _INSTANCE_SYNTAXES, EXPLICIT_LE) for payload in _BOTH
+INSTANCE_OFFERS: Final = (
+    *(Offer(payload, DICOM, _INSTANCE_SYNTAXES, EXPLICIT_LE) for payload in _BOTH),
+    _ZIP_OFFER,
 )
 """Single instances; ``*/*`` gets multipart, the default of PS3.18 Table 10.4.4-1."""
 

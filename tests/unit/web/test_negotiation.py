@@ -85,7 +85,6 @@ def test_071_to_087_study_is_multipart(header, syntax):
         mp(OCTETS, "*"),  # 76
         mp(DICOM, MPEG2),  # 77
         mp(DICOM, "1.2.3"),
-        "application/*",
         "text/plain",
         "garbage",
         mp(DICOM, q=0),

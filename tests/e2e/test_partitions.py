@@ -1,0 +1,133 @@
+"""Data partitions over HTTP (spec §7.1; partitions-and-security §1)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import httpx
+import pytest
+
+from tests.support import dicom
+from tests.support.requests import DICOM, MULTIPART, multipart
+
+AS_STORED = {"Accept": "application/dicom; transfer-syntax=*"}
+
+
+def _names(http: httpx.Client) -> dict[str, dict[str, object]]:
+    answer = http.get("/partitions")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    return {row["partitionName"]: row for row in answer.json()}
+
+
+def _path(ds: dicom.Dataset, partition: str) -> str:
+    return (
+        f"/partitions/{partition}/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}"
+        f"/instances/{ds.SOPInstanceUID}"
+    )
+
+
+@pytest.mark.spec("dicomweb", 10)
+def test_partitions_are_listed(http: httpx.Client, tenants: tuple[str, str]) -> None:
+    for name in ("List.1", "List_2"):
+        stored = http.post(
+            f"/partitions/{name}/studies", content=dicom.part10(dicom.ct()), headers=DICOM
+        )
+        assert stored.status_code == 200
+    again = http.post("/partitions/LIST.1/studies", content=dicom.part10(dicom.ct()), headers=DICOM)
+    assert "/partitions/List.1/" in again.text  # the first spelling stays
+    rows = _names(http)
+    assert {"Microsoft.Default", "List.1", "List_2"} <= rows.keys()
+    assert "LIST.1" not in rows
+    assert rows["Microsoft.Default"]["partitionKey"] == 1
+    keys = [row["partitionKey"] for row in rows.values()]
+    assert len(set(keys)) == len(keys)
+    for row in rows.values():
+        created = datetime.fromisoformat(str(row["createdDate"]))
+        assert created.utcoffset() is not None
+    other = str(http.base_url).replace(tenants[0], tenants[1], 1)
+    listed = httpx.get(f"{other}partitions").json()
+    assert "List.1" not in [row["partitionName"] for row in listed]
+    assert http.get("/partitions", headers={"Accept": "text/html"}).status_code == 406
+
+
+@pytest.mark.spec("dicomweb", 11, 12)
+def test_a_store_creates_its_partition_and_names_it(http: httpx.Client) -> None:
+    for name in ("made.1", "made.2"):
+        ds = dicom.ct()
+        path = "/studies" if name == "made.1" else f"/studies/{ds.StudyInstanceUID}"
+        answer = http.post(f"/partitions/{name}{path}", content=dicom.part10(ds), headers=DICOM)
+        assert answer.status_code == 200
+        url = answer.json()["00081199"]["Value"][0]["00081190"]["Value"][0]
+        assert f"/v2/partitions/{name}/studies/{ds.StudyInstanceUID}" in url
+        assert httpx.get(url, headers=AS_STORED).content == dicom.part10(ds)
+
+
+@pytest.mark.spec("dicomweb", 13, 15)
+def test_the_same_instance_lives_in_each_partition_by_itself(http: httpx.Client) -> None:
+    ds = dicom.ct()
+    files = {}
+    for name in ("same.1", "same.2"):
+        ds.ImageComments = name
+        files[name] = dicom.part10(ds)
+        stored = http.post(f"/partitions/{name}/studies", content=files[name], headers=DICOM)
+        assert stored.status_code == 200
+    for name, file in files.items():
+        assert http.get(_path(ds, name), headers=AS_STORED).content == file
+    assert http.get(f"/studies/{ds.StudyInstanceUID}").status_code == 404
+    assert http.delete(_path(ds, "same.1")).status_code == 204
+    assert http.get(_path(ds, "same.1"), headers=AS_STORED).status_code == 404
+    assert http.get(_path(ds, "same.2"), headers=AS_STORED).content == files["same.2"]
+
+
+@pytest.mark.spec("dicomweb", 16)
+def test_a_search_sees_one_partition(http: httpx.Client) -> None:
+    first = dicom.mr()
+    second = dicom.mr(StudyInstanceUID=first.StudyInstanceUID)
+    for name, ds in (("seen.1", first), ("seen.2", second)):
+        http.post(f"/partitions/{name}/studies", content=dicom.part10(ds), headers=DICOM)
+    found = http.get(
+        f"/partitions/seen.1/studies/{first.StudyInstanceUID}/series?Modality=MR"
+    ).json()
+    assert [row["0020000E"]["Value"] for row in found] == [[first.SeriesInstanceUID]]
+    for level in ("studies", "series", "instances"):
+        query = f"{level}?StudyInstanceUID={first.StudyInstanceUID}"
+        assert len(http.get(f"/partitions/seen.2/{query}").json()) == 1
+        assert http.get(f"/{query}").status_code == 204
+
+
+@pytest.mark.spec("dicomweb", 19)
+def test_unknown_partitions_and_bad_names_are_400(http: httpx.Client) -> None:
+    """The path without prefix is the default partition here, not 400: partitions are always on."""
+    before = _names(http).keys()
+    for method, path in (
+        ("GET", "/studies"),
+        ("GET", "/studies/1.2"),
+        ("GET", "/studies/1.2/metadata"),
+        ("GET", "/studies/1.2/series/3/instances/4/frames/1"),
+        ("DELETE", "/studies/1.2"),
+    ):
+        answer = http.request(method, f"/partitions/nowhere{path}")
+        assert (answer.status_code, "does not exist" in answer.text) == (400, True)
+    for name in ("a*b", "x" * 65, "a%20b", "%C3%A4"):
+        for method in ("GET", "POST"):
+            assert http.request(method, f"/partitions/{name}/studies").status_code == 400
+    assert _names(http).keys() == before
+
+
+def test_upsert_and_metadata_and_bulk_data_stay_in_their_partition(http: httpx.Client) -> None:
+    ds = dicom.ct()
+    ds.add_new(0x00090010, "LO", "TEST")
+    ds.add_new(0x00091010, "OB", b"one!" * 1_000)
+    one = dicom.part10(ds)
+    http.post("/partitions/put.1/studies", content=one, headers=DICOM)
+    ds[0x00091010].value = b"two!" * 1_000
+    two = dicom.part10(ds)
+    answer = http.put("/partitions/put.2/studies", content=multipart([two]), headers=MULTIPART)
+    assert answer.is_success
+    for name, file, value in (("put.1", one, b"one!"), ("put.2", two, b"two!")):
+        assert http.get(_path(ds, name), headers=AS_STORED).content == file
+        [metadata] = http.get(f"{_path(ds, name)}/metadata").json()
+        uri = metadata["00091010"]["BulkDataURI"]
+        assert f"/partitions/{name}/" in uri
+        assert httpx.get(uri).content == value * 1_000
