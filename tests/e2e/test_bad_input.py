@@ -17,6 +17,7 @@ from tests.support.archive import look
 from tests.support.requests import DICOM, JSON_MULTIPART, MULTIPART, bulk_request, multipart
 from tests.support.server import Server
 
+_MOST_BYTES = 16 * 1024**2
 _HUGE = {
     "00280002": {"vr": "US", "Value": [1]},
     "00280010": {"vr": "US", "Value": [60_000]},
@@ -38,7 +39,11 @@ def spare(
         connection=new_account(),
         data=tmp_path_factory.mktemp("bad-input"),
         seed=True,
-        environment={"DICOM_TENANTS": "bad-input", "DICOM_MAX_HEADER_BYTES": str(4 * 1024**2)},
+        environment={
+            "DICOM_TENANTS": "bad-input",
+            "DICOM_MAX_HEADER_BYTES": str(4 * 1024**2),
+            "DICOM_MAX_INSTANCE_BYTES": str(_MOST_BYTES),
+        },
     ) as running:
         yield running
 
@@ -143,6 +148,18 @@ def _sequence_of(content: bytes, items: int) -> bytes:
     item = struct.pack("<HHI", 0xFFFE, 0xE000, len(content)) + content
     head = struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, len(item) * items)
     return head + item * items
+
+
+@pytest.mark.spec("dicomweb", 34)
+def test_what_is_larger_than_the_limit_is_413_and_leaves_nothing(client: httpx.Client) -> None:
+    ds = dicom.multi_frame(frames=1, Rows=512, Columns=512, NumberOfFrames=64)
+    ds.PixelData = bytes(_MOST_BYTES)
+    large, small = dicom.part10(ds), dicom.part10(dicom.ct())
+    for content, headers in ((large, DICOM), (multipart([small, large]), MULTIPART)):
+        answer = client.post("/studies", content=content, headers=headers)
+        assert answer.status_code == 413
+        assert answer.headers["content-type"].startswith("text/plain")
+        assert str(_MOST_BYTES) in answer.text
 
 
 def test_nesting_2000_deep_is_refused(client: httpx.Client) -> None:

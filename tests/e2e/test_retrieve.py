@@ -271,6 +271,7 @@ def test_037_bulk_data_whole_and_by_range(http: httpx.Client) -> None:
     assert http.get(f"{_path(ds)}/bulkdata/00091011").status_code == 404
 
 
+@pytest.mark.bug_report(58)
 def test_058_bulk_data_within_a_sequence_is_that_of_its_item(http: httpx.Client) -> None:
     ds = dicom.waveform()
     _store(http, ds)

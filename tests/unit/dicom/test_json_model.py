@@ -42,6 +42,7 @@ def _value(tag: int, vr: str, value: bytes, **options: Any) -> Any:
         ("DS", b" 1 \\2 ", [" 1", "2"]),
     ],
 )
+@pytest.mark.bug_report(11)
 def test_strings_lose_trailing_spaces_and_uids_trailing_nuls(
     vr: str, raw: bytes, values: list[str]
 ) -> None:
@@ -49,6 +50,7 @@ def test_strings_lose_trailing_spaces_and_uids_trailing_nuls(
     assert string_values(raw, vr, DEFAULT) == values
 
 
+@pytest.mark.bug_report(11)
 def test_uids_keep_their_space_and_their_leading_zeros() -> None:
     """Row 11."""
     data = dicom.splice(dicom.base(), element(0x0020000E, "UI", b"2.25.7 "))
@@ -57,6 +59,7 @@ def test_uids_keep_their_space_and_their_leading_zeros() -> None:
     assert metadata_of(data)["0020000E"]["Value"] == ["2.25.007"]
 
 
+@pytest.mark.bug_report(10)
 def test_control_characters_are_escaped() -> None:
     """Row 10."""
     assert _value(0x00204000, "LT", b'a\x0b\x1f"\\/b\x00') == {
@@ -83,6 +86,7 @@ def test_any_text_is_valid_json(text: str) -> None:
         ("", None),
     ],
 )
+@pytest.mark.bug_report(55)
 def test_names_have_their_component_groups_and_no_empty_ones(
     raw: str, values: list[tuple[str, str, str] | None] | None
 ) -> None:
@@ -124,6 +128,7 @@ def test_names_have_their_component_groups_and_no_empty_ones(
     ],
 )
 @pytest.mark.parametrize("vr", ["DS", "IS"])
+@pytest.mark.bug_report(56)
 def test_number_texts_are_numbers_if_they_parse_and_texts_otherwise(
     vr: str, text: str, json: str
 ) -> None:
@@ -144,6 +149,7 @@ def test_a_wanted_number_of_thousands_of_digits_is_a_text() -> None:
     assert found["00200013"] == {"vr": "IS", "Value": ["1" * 5000]}
 
 
+@pytest.mark.bug_report(56)
 def test_all_values_of_a_multi_valued_number_are_there() -> None:
     """Row 56."""
     found = metadata_of(dicom.part10(dicom.ct()))
@@ -152,6 +158,7 @@ def test_all_values_of_a_multi_valued_number_are_there() -> None:
     assert found["00200013"]["Value"] == [7]
 
 
+@pytest.mark.bug_report(53)
 def test_infinities_and_nan_are_words() -> None:
     """Row 53."""
     value = struct.pack("<2f", float("-inf"), -1.0)
@@ -226,6 +233,7 @@ def test_without_addresses_bulk_is_left_out_at_any_depth() -> None:
 
 @pytest.mark.parametrize("samples", [1000, 20_000, 100_000])
 @pytest.mark.parametrize("syntax", [dicom.EXPLICIT_LE, dicom.IMPLICIT_LE])
+@pytest.mark.bug_report(58)
 def test_bulk_in_a_sequence_has_its_address_at_its_level_and_its_own_bytes(
     samples: int, syntax: str
 ) -> None:

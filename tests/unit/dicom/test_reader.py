@@ -104,6 +104,7 @@ def _bundled(name: str) -> bytes:
     return Path(str(get_testdata_file(name))).read_bytes()
 
 
+@pytest.mark.bug_report(22)
 def test_a_frame_of_two_fragments_is_found_however_the_fragments_arrive() -> None:
     """Row 22: the first bytes of a fragment count as such, not the first of its last piece."""
     first = [b"\xff\xd8" + b"a" * 60, b"\xff\xd8" * 30 + b"\xff\xd9"]
@@ -126,6 +127,7 @@ def _encapsulated(fragments: list[bytes], frames: int = 2) -> bytes:
 
 
 @pytest.mark.parametrize("name", [name for name in SMALL if name != "deflated"])
+@pytest.mark.bug_report(7)
 def test_a_file_cut_anywhere_but_between_two_elements_is_refused(name: str) -> None:
     """Row 7. A cut between top-level elements leaves a shorter data set, which is complete in
     itself. One zero byte behind (the high byte of a big-endian group, the low byte of group 5400)
@@ -151,6 +153,7 @@ def _between_elements(data: bytes) -> Iterator[int]:
         yield start + stream.tell()
 
 
+@pytest.mark.bug_report(7)
 def test_a_deflated_file_cut_anywhere_is_refused() -> None:
     """Row 7: deflate tells its own end; a pad byte behind it is all that may be lacking."""
     data = dicom.part10(dicom.instance(), dicom.DEFLATED)
@@ -349,6 +352,7 @@ def test_a_long_value_of_vr_un_stays_one() -> None:
 # Sequences of VR UN, bulk data ------------------------------------------------------------
 
 
+@pytest.mark.bug_report(13)
 def test_a_private_un_of_undefined_length_is_a_sequence_in_implicit_vr() -> None:
     """Row 13 (PS3.5 6.2.2)."""
     items = _item(element(0x00081150, None, b"1.2.3\0"))
@@ -364,6 +368,7 @@ def test_a_private_un_of_undefined_length_is_a_sequence_in_implicit_vr() -> None
     assert frames_of(spliced) == [bytes(range(32))]
 
 
+@pytest.mark.bug_report(13)
 def test_a_un_sequence_is_little_endian_in_a_big_endian_file() -> None:
     """Row 13 (PS3.5 6.2.2): only the header of the sequence itself is big-endian."""
     header = struct.pack(">HH2sHI", 0x0009, 0x1002, b"UN", 0, UNDEFINED)
@@ -374,6 +379,7 @@ def test_a_un_sequence_is_little_endian_in_a_big_endian_file() -> None:
     assert found["00280010"]["Value"] == [4]
 
 
+@pytest.mark.bug_report(35)
 def test_the_uids_are_in_the_address_of_bulk_data_that_comes_before_them() -> None:
     """Row 35: (0009,1010) stands before (0020,000D)."""
     value = bytes(range(256)) * 275

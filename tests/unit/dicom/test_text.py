@@ -72,6 +72,7 @@ def test_names_of_the_standards_examples_are_read(terms: str, raw: bytes, text: 
         (b"ISO_IR 999\\ISO_IR 100", b"M\xfcller^A", "Müller^A"),
     ],
 )
+@pytest.mark.bug_report(14)
 def test_text_of_an_unknown_or_incomplete_character_set_is_read_at_best(
     terms: bytes, raw: bytes, text: str
 ) -> None:
