@@ -213,7 +213,8 @@ class _Collected:
     def _take_filter(self, name: str, value: str) -> None:
         path = _path(name, name)
         key = dicom.SEARCH_KEYS.get(path)
-        if key is None or key.level not in self.scope.levels or path[0] in self.scope.path:
+        # a UID of the path may be given once more: some clients do (dicomtrolley)
+        if key is None or (key.level not in self.scope.levels and path[0] not in self.scope.path):
             raise MalformedQuery(_NOT_QUERYABLE.format(name=_shown(name)))
         if path in self.filters:
             raise MalformedQuery(f"Invalid query: {_shown(name)} is given more than once.")

@@ -50,8 +50,7 @@ def test_43_a_key_within_a_sequence_is_a_dotted_path(name: str) -> None:
         (scopes.STUDIES, "SOPInstanceUID"),
         (scopes.SERIES, "SOPInstanceUID"),  # 165
         (scopes.SERIES_OF_STUDY, "PatientName"),  # 165
-        (scopes.SERIES_OF_STUDY, "StudyInstanceUID"),  # 170
-        (scopes.INSTANCES_OF_SERIES, "SeriesInstanceUID"),
+        (scopes.SERIES_OF_STUDY, "PatientID"),
         (scopes.STUDIES, "PatientSex"),
         (scopes.STUDIES, "00280011"),
         (scopes.INSTANCES, "ImageType"),  # bug report 44
@@ -64,6 +63,20 @@ def test_149_165_170_an_attribute_of_another_level_is_not_queryable(
     with pytest.raises(MalformedQuery) as refused:
         _parse((name, "x"), scope=scope)
     assert str(refused.value) == _NOT_QUERYABLE.format(name)
+
+
+@pytest.mark.parametrize(
+    ("scope", "name"),
+    [
+        (scopes.SERIES_OF_STUDY, "StudyInstanceUID"),
+        (scopes.INSTANCES_OF_STUDY, "StudyInstanceUID"),
+        (scopes.INSTANCES_OF_SERIES, "StudyInstanceUID"),
+        (scopes.INSTANCES_OF_SERIES, "0020000E"),
+    ],
+)
+def test_a_uid_of_the_path_may_be_given_once_more(scope: scopes.Scope, name: str) -> None:
+    [found] = _parse((name, "1.2"), scope=scope).filters
+    assert (found.name, found.value) == (name, "1.2")
 
 
 @pytest.mark.parametrize(
