@@ -76,6 +76,7 @@ class Description:
     samples: int
     bits: int
     frames: int
+    is_planar: bool = False
 
     @property
     def bytes(self) -> int:
@@ -104,7 +105,8 @@ def described(data_set: Mapping[str, Any]) -> Description:
         if told is None or told < 1:
             raise JsonFault(tags.NUMBER_OF_FRAMES, "the value is no number of frames")
         frames = told
-    return Description(found[0], found[1], found[2], found[3], frames)
+    is_planar = number_of(data_set, tags.PLANAR_CONFIGURATION) == 1
+    return Description(found[0], found[1], found[2], found[3], frames, is_planar)
 
 
 def is_encapsulated(parts: Sequence[BulkPart]) -> bool:
@@ -232,6 +234,8 @@ def _from_png(parts: Sequence[BulkPart], pixels: Description, spool: Spool) -> I
         )
     if pixels.bytes // pixels.frames > _MOST_DECODED:
         raise JsonFault(tags.PIXEL_DATA, f"a PNG may have at most {_MOST_DECODED} bytes of pixels")
+    if pixels.is_planar and pixels.samples > 1:
+        raise JsonFault(tags.PLANAR_CONFIGURATION, "the samples of a PNG are interleaved")
     for part in parts:
         _require_png(part, pixels, spool)
     return (_decoded(part, pixels, spool) for part in parts)

@@ -277,6 +277,12 @@ async def test_a_png_of_many_pixels_is_refused_though_the_data_set_agrees() -> N
     assert "PNG may have at most" in comment
 
 
+async def test_a_png_is_not_planar() -> None:
+    ds = _image(Rows=16, Columns=16, SamplesPerPixel=3, PlanarConfiguration=1, PixelData=None)
+    comment = await _comment([_model(ds, PixelData=_URI)], ("image/png", _URI, _png_head(16, 16)))
+    assert comment == "DICOM100: (0028,0006) - The samples of a PNG are interleaved."
+
+
 @pytest.mark.parametrize("keyword", ["Rows", "Columns", "SamplesPerPixel", "BitsAllocated"])
 async def test_an_attribute_that_pixels_need_is_named(keyword: str) -> None:
     ds = _image(PixelData=None, **{keyword: None})
