@@ -5,6 +5,7 @@ import azure.functions as func
 from functions import (
     bulkdata,
     delete,
+    description,
     fallback,
     health,
     indexing,
@@ -19,6 +20,6 @@ from functions import (
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 for module in (
     health, store, search, retrieve, rendered, bulkdata, delete, indexing, upkeep, partitions,
-    fallback,
+    description, fallback,
 ):  # fmt: skip
     app.register_functions(module.bp)

@@ -98,3 +98,44 @@ def allowed(path: str) -> list[str]:
         for method in operation.methods
     }
     return sorted(found | {"OPTIONS"}) if found else []
+
+
+# What the transactions of PS3.18 take and answer ------------------------------------------
+
+_MULTIPART_DICOM = 'multipart/related; type="application/dicom"'
+_MULTIPART_XML = 'multipart/related; type="application/dicom+xml"'
+_MULTIPART_OCTETS = 'multipart/related; type="application/octet-stream"'
+_OCTETS = "application/octet-stream"
+
+STORE = Doc(
+    (200, 202, 204, 400, 406, 408, 409, 413, 415, 429, 503),
+    ("application/dicom+json", "application/dicom+xml"),
+    (_MULTIPART_DICOM, "application/dicom", 'multipart/related; type="application/dicom+json"'),
+)
+SEARCH = Doc(
+    (200, 204, 400, 406),
+    ("application/dicom+json", _MULTIPART_XML),
+    query=("limit", "offset", "fuzzymatching", "includefield"),
+    attributes=True,
+)
+FILES = Doc(
+    (200, 304, 400, 404, 406),
+    (_MULTIPART_DICOM, "application/zip"),
+    headers=("If-None-Match",),
+)
+FILE = Doc(
+    (200, 206, 304, 400, 404, 406, 416),
+    (_MULTIPART_DICOM, "application/dicom", "application/zip"),
+    headers=("If-None-Match", "Range", "If-Range"),
+)
+FRAMES = Doc(
+    (200, 304, 400, 404, 406, 413), (_MULTIPART_OCTETS, _OCTETS), headers=("If-None-Match",)
+)
+METADATA = Doc(
+    (200, 304, 400, 404, 406),
+    ("application/dicom+json", _MULTIPART_XML),
+    headers=("If-None-Match",),
+)
+BULK_DATA = Doc((200, 206, 400, 404, 406, 416), (_OCTETS, _MULTIPART_OCTETS), headers=("Range",))
+DELETE = Doc((204, 400, 404))
+UNDELETE = Doc((200, 400, 404), ("application/json",))

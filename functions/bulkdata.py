@@ -6,6 +6,7 @@ import azure.functions as func
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from functions._catalogue import BULK_DATA
 from functions._http import Call, accept, dicomweb
 from functions.retrieve import address_of
 from shared.retrieve.instances import Address
@@ -22,6 +23,7 @@ bp = func.Blueprint()
     "retrieve_bulk_data",
     "studies/{study}/series/{series}/instances/{instance}/bulkdata/{path}",
     "GET",
+    doc=BULK_DATA,
 )
 async def retrieve_bulk_data(req: Request, call: Call) -> Response:
     """One value; of a single part also a range."""

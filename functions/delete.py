@@ -6,6 +6,7 @@ import azure.functions as func
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from functions._catalogue import DELETE, UNDELETE
 from functions._http import Call, dicomweb
 from functions.retrieve import address_of
 from shared.errors import RouteNotFound
@@ -18,19 +19,19 @@ _SERIES = _STUDY + "/series/{series}"
 _INSTANCE = _SERIES + "/instances/{instance}"
 
 
-@dicomweb(bp, "delete_study", _STUDY, "DELETE")
+@dicomweb(bp, "delete_study", _STUDY, "DELETE", doc=DELETE)
 async def delete_study(req: Request, call: Call) -> Response:
     """Delete a study."""
     return await _delete(req, call)
 
 
-@dicomweb(bp, "delete_series", _SERIES, "DELETE")
+@dicomweb(bp, "delete_series", _SERIES, "DELETE", doc=DELETE)
 async def delete_series(req: Request, call: Call) -> Response:
     """Delete a series."""
     return await _delete(req, call)
 
 
-@dicomweb(bp, "delete_instance", _INSTANCE, "DELETE")
+@dicomweb(bp, "delete_instance", _INSTANCE, "DELETE", doc=DELETE)
 async def delete_instance(req: Request, call: Call) -> Response:
     """Delete an instance."""
     return await _delete(req, call)
@@ -44,19 +45,19 @@ async def _delete(req: Request, call: Call) -> Response:
     return Response(status_code=204)
 
 
-@dicomweb(bp, "undelete_study", _STUDY + "/$undelete", "POST")
+@dicomweb(bp, "undelete_study", _STUDY + "/$undelete", "POST", doc=UNDELETE)
 async def undelete_study(req: Request, call: Call) -> Response:
     """Bring back what was deleted of a study."""
     return await _undelete(req, call)
 
 
-@dicomweb(bp, "undelete_series", _SERIES + "/$undelete", "POST")
+@dicomweb(bp, "undelete_series", _SERIES + "/$undelete", "POST", doc=UNDELETE)
 async def undelete_series(req: Request, call: Call) -> Response:
     """Bring back what was deleted of a series."""
     return await _undelete(req, call)
 
 
-@dicomweb(bp, "undelete_instance", _INSTANCE + "/$undelete", "POST")
+@dicomweb(bp, "undelete_instance", _INSTANCE + "/$undelete", "POST", doc=UNDELETE)
 async def undelete_instance(req: Request, call: Call) -> Response:
     """Bring back a deleted instance."""
     return await _undelete(req, call)

@@ -7,17 +7,23 @@ in the order of their names.
 
 from __future__ import annotations
 
+import re
+
 import azure.functions as func
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from functions import _catalogue
-from functions._http import respond
+from functions._http import accept, respond
+from functions._openapi import capabilities, wadl
 from shared.container import services
-from shared.errors import RouteNotFound
+from shared.errors import NotAcceptable, RouteNotFound
+from shared.web.media_types import JSON, accepts
 
 bp = func.Blueprint()
 
+WADL = "application/vnd.sun.wadl+xml"
+_ROOT = re.compile(r"/[^/]+/v(?P<major>[12])(?:\.0-prerelease)?/?")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -33,13 +39,17 @@ async def fallback(req: Request) -> Response:
 
 
 async def _answer(req: Request) -> Response:
-    allowed = _catalogue.allowed(req.url.path)
+    root = _ROOT.fullmatch(req.url.path)
+    preflight = "access-control-request-method" in req.headers
+    if req.method == "OPTIONS" and root is not None and not preflight:
+        return await _capabilities(req, root["major"])
+    allowed = ["OPTIONS"] if root is not None else _catalogue.allowed(req.url.path)
     if not allowed:
         raise RouteNotFound("The path names no resource.")
     headers = {"Allow": ", ".join(allowed)}
     if req.method != "OPTIONS":
         return Response(status_code=405, headers=headers)
-    if "access-control-request-method" in req.headers:
+    if preflight:
         headers |= (await services()).settings.cross_origin.preflight(
             req.headers.get("origin"),
             allowed,
@@ -47,3 +57,15 @@ async def _answer(req: Request) -> Response:
             private_network=req.headers.get("access-control-request-private-network") == "true",
         )
     return Response(status_code=204, headers=headers)
+
+
+async def _capabilities(req: Request, major: str) -> Response:
+    """What the service has (PS3.18 8.9): WADL, or JSON if ``Accept`` prefers it."""
+    base_url = (await services()).settings.public_base_url
+    found = capabilities(f"{base_url}{req.url.path.rstrip('/')}", int(major))
+    headers = {"Allow": "OPTIONS", "Vary": "Accept"}
+    if accepts(accept(req), WADL):
+        return Response(wadl(found), headers=headers, media_type=WADL)
+    if accepts(accept(req), JSON):
+        return JSONResponse(found, headers=headers)
+    raise NotAcceptable(f"The answer is {WADL} or {JSON}; Accept does not allow it.")

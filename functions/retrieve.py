@@ -10,6 +10,7 @@ import azure.functions as func
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from functions._catalogue import FILE, FILES, FRAMES, METADATA
 from functions._http import Call, accept, dicom_xml, dicomweb, one_piece, path_uid, wants_xml
 from shared.errors import InvalidFrameList, MalformedRequest, PayloadTooLarge
 from shared.retrieve.instances import Address, StoredFile
@@ -56,19 +57,19 @@ def address_of(req: Request, call: Call) -> Address:
     return Address(call.partition.folded, **uids)
 
 
-@dicomweb(bp, "retrieve_study", _STUDY, "GET")
+@dicomweb(bp, "retrieve_study", _STUDY, "GET", doc=FILES)
 async def retrieve_study(req: Request, call: Call) -> Response:
     """All instances of a study."""
     return await _files(req, call, STUDY_OFFERS)
 
 
-@dicomweb(bp, "retrieve_series", _SERIES, "GET")
+@dicomweb(bp, "retrieve_series", _SERIES, "GET", doc=FILES)
 async def retrieve_series(req: Request, call: Call) -> Response:
     """All instances of a series."""
     return await _files(req, call, STUDY_OFFERS)
 
 
-@dicomweb(bp, "retrieve_instance", _INSTANCE, "GET")
+@dicomweb(bp, "retrieve_instance", _INSTANCE, "GET", doc=FILE)
 async def retrieve_instance(req: Request, call: Call) -> Response:
     """One instance."""
     return await _files(req, call, INSTANCE_OFFERS)
@@ -181,7 +182,7 @@ def _location(call: Call, file: StoredFile) -> str:
 # Frames -----------------------------------------------------------------------------------
 
 
-@dicomweb(bp, "retrieve_frames", _INSTANCE + "/frames/{frames}", "GET")
+@dicomweb(bp, "retrieve_frames", _INSTANCE + "/frames/{frames}", "GET", doc=FRAMES)
 async def retrieve_frames(req: Request, call: Call) -> Response:
     """Frames of an instance, in the order of the path."""
     address = address_of(req, call)
@@ -260,19 +261,19 @@ async def _frame_parts(
 # Metadata ---------------------------------------------------------------------------------
 
 
-@dicomweb(bp, "retrieve_study_metadata", _STUDY + "/metadata", "GET")
+@dicomweb(bp, "retrieve_study_metadata", _STUDY + "/metadata", "GET", doc=METADATA)
 async def retrieve_study_metadata(req: Request, call: Call) -> Response:
     """Metadata of all instances of a study."""
     return await _metadata(req, call)
 
 
-@dicomweb(bp, "retrieve_series_metadata", _SERIES + "/metadata", "GET")
+@dicomweb(bp, "retrieve_series_metadata", _SERIES + "/metadata", "GET", doc=METADATA)
 async def retrieve_series_metadata(req: Request, call: Call) -> Response:
     """Metadata of all instances of a series."""
     return await _metadata(req, call)
 
 
-@dicomweb(bp, "retrieve_instance_metadata", _INSTANCE + "/metadata", "GET")
+@dicomweb(bp, "retrieve_instance_metadata", _INSTANCE + "/metadata", "GET", doc=METADATA)
 async def retrieve_instance_metadata(req: Request, call: Call) -> Response:
     """Metadata of one instance."""
     return await _metadata(req, call)

@@ -8,6 +8,7 @@ import azure.functions as func
 from starlette.requests import Request
 from starlette.responses import Response
 
+from functions._catalogue import SEARCH
 from functions._http import Call, dicom_json, dicom_xml, dicomweb, path_uid, wants_xml
 from shared.dicom.native_xml import document
 from shared.ports import JsonObject
@@ -20,37 +21,39 @@ bp = func.Blueprint()
 _COLLECTIONS = {"study": "studies", "series": "series", "instance": "instances"}
 
 
-@dicomweb(bp, "search_studies", "studies", "GET")
+@dicomweb(bp, "search_studies", "studies", "GET", doc=SEARCH)
 async def search_studies(req: Request, call: Call) -> Response:
     """All studies."""
     return await _search(req, call, scopes.STUDIES)
 
 
-@dicomweb(bp, "search_series", "series", "GET")
+@dicomweb(bp, "search_series", "series", "GET", doc=SEARCH)
 async def search_series(req: Request, call: Call) -> Response:
     """All series."""
     return await _search(req, call, scopes.SERIES)
 
 
-@dicomweb(bp, "search_instances", "instances", "GET")
+@dicomweb(bp, "search_instances", "instances", "GET", doc=SEARCH)
 async def search_instances(req: Request, call: Call) -> Response:
     """All instances."""
     return await _search(req, call, scopes.INSTANCES)
 
 
-@dicomweb(bp, "search_series_of_study", "studies/{study}/series", "GET")
+@dicomweb(bp, "search_series_of_study", "studies/{study}/series", "GET", doc=SEARCH)
 async def search_series_of_study(req: Request, call: Call) -> Response:
     """The series of a study."""
     return await _search(req, call, scopes.SERIES_OF_STUDY)
 
 
-@dicomweb(bp, "search_instances_of_study", "studies/{study}/instances", "GET")
+@dicomweb(bp, "search_instances_of_study", "studies/{study}/instances", "GET", doc=SEARCH)
 async def search_instances_of_study(req: Request, call: Call) -> Response:
     """The instances of a study."""
     return await _search(req, call, scopes.INSTANCES_OF_STUDY)
 
 
-@dicomweb(bp, "search_instances_of_series", "studies/{study}/series/{series}/instances", "GET")
+@dicomweb(
+    bp, "search_instances_of_series", "studies/{study}/series/{series}/instances", "GET", doc=SEARCH
+)
 async def search_instances_of_series(req: Request, call: Call) -> Response:
     """The instances of a series."""
     return await _search(req, call, scopes.INSTANCES_OF_SERIES)

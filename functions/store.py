@@ -9,6 +9,7 @@ import azure.functions as func
 from starlette.requests import Request
 from starlette.responses import Response
 
+from functions._catalogue import STORE
 from functions._http import Call, dicom_json, dicomweb, path_uid, wants_xml
 from shared.dicom.native_xml import document
 from shared.errors import PayloadTooLarge
@@ -29,25 +30,25 @@ from shared.web.multipart import parts
 bp = func.Blueprint()
 
 
-@dicomweb(bp, "store", "studies", "POST", creates_partition=True)
+@dicomweb(bp, "store", "studies", "POST", creates_partition=True, doc=STORE)
 async def store(req: Request, call: Call) -> Response:
     """Store instances of any studies."""
     return await _store(req, call, None)
 
 
-@dicomweb(bp, "store_in_study", "studies/{study}", "POST", creates_partition=True)
+@dicomweb(bp, "store_in_study", "studies/{study}", "POST", creates_partition=True, doc=STORE)
 async def store_in_study(req: Request, call: Call) -> Response:
     """Store instances of one study."""
     return await _store(req, call, path_uid(req, "study"))
 
 
-@dicomweb(bp, "upsert", "studies", "PUT", creates_partition=True)
+@dicomweb(bp, "upsert", "studies", "PUT", creates_partition=True, doc=STORE)
 async def upsert(req: Request, call: Call) -> Response:
     """Store instances of any studies, in place of those that are stored already."""
     return await _store(req, call, None, upsert=True)
 
 
-@dicomweb(bp, "upsert_in_study", "studies/{study}", "PUT", creates_partition=True)
+@dicomweb(bp, "upsert_in_study", "studies/{study}", "PUT", creates_partition=True, doc=STORE)
 async def upsert_in_study(req: Request, call: Call) -> Response:
     """Store instances of one study, in place of those that are stored already."""
     return await _store(req, call, path_uid(req, "study"), upsert=True)
