@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import struct
+import uuid
 from email.parser import BytesParser
 
 import httpx
@@ -35,6 +37,12 @@ def _store(
     return files
 
 
+_SIXTY_FOUR = {
+    "Rows": 64, "Columns": 64, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7,
+    "PixelRepresentation": 0,
+}  # fmt: skip
+
+
 def _path(ds: dicom.Dataset) -> str:
     return (
         f"/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}"
@@ -62,6 +70,7 @@ def test_002_003_004_versions(server: Server, tenants: tuple[str, str]) -> None:
         assert answer.headers["api-supported-versions"] == "1.0-prerelease, 1, 2"
 
 
+@pytest.mark.spec("dicomweb", 74, 78, 87)
 def test_078_a_study_has_exactly_its_instances(http: httpx.Client) -> None:
     first = dicom.ct()
     second = dicom.mr(StudyInstanceUID=first.StudyInstanceUID)
@@ -77,6 +86,7 @@ def test_078_a_study_has_exactly_its_instances(http: httpx.Client) -> None:
         assert all("transfer-syntax=1.2.840.10008.1.2.1" in kind for kind, _ in parts)
 
 
+@pytest.mark.spec("dicomweb", 83)
 def test_083_a_series_has_exactly_its_instances(http: httpx.Client) -> None:
     first = dicom.ct()
     second = dicom.ct(
@@ -89,17 +99,31 @@ def test_083_a_series_has_exactly_its_instances(http: httpx.Client) -> None:
     assert {content for _, content in parts} == set(files[:2])
 
 
+@pytest.mark.spec("dicomweb", 75, 76, 77, 81, 84, 85, 86, 93, 94, 97, 133, 134, 135, 136, 147)
 @pytest.mark.parametrize(
     ("path", "accept", "status"),
     [
         ("/studies/1.2", "application/dicom; transfer-syntax=*", 406),  # 75
         ("/studies/1.2", OCTETS, 406),  # 76
         ("/studies/1.2", f"{AS_STORED[:-1]}1.2.840.10008.1.2.4.100", 406),  # 77
+        ("/studies/1.2/series/1.2", "application/dicom; transfer-syntax=*", 406),  # 84
+        ("/studies/1.2/series/1.2", OCTETS, 406),  # 84
+        ("/studies/1.2/series/1.2", f"{AS_STORED[:-1]}1.2.840.10008.1.2.4.100", 406),  # 84
         ("/studies/1.2", AS_STORED, 404),  # 81
         ("/studies/1.2/series/1.2", AS_STORED, 404),  # 85
         ("/studies/x", AS_STORED, 400),  # 86
         ("/studies/1.2/series/1.2/instances/1.2", "application/octet-stream", 406),  # 93
+        (
+            "/studies/1.2/series/1.2/instances/1.2",
+            "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.100",
+            406,
+        ),  # 94
         ("/studies/1.2/series/1.2/instances/1.2", "*/*", 404),  # 97
+        ("/studies/1.2/series/x", AS_STORED, 400),  # 86
+        ("/studies/1.2/series/1.2/metadata", "application/data", 406),  # 133
+        ("/studies/1.2/series/1.2/instances/1.2/metadata", "application/data", 406),  # 133
+        ("/studies/1.2/series/1.2/metadata", "*/*", 404),  # 135
+        ("/studies/1.2/series/1.2/instances/1.2/metadata", "*/*", 404),  # 136
         ("/studies/1.2/metadata", "application/data", 406),  # 133
         ("/studies/1.2/metadata", "*/*", 404),  # 134
         ("/studies/x/metadata", "*/*", 400),  # 147
@@ -135,6 +159,7 @@ def test_080_a_study_of_several_syntaxes_comes_as_stored(http: httpx.Client) -> 
     assert [part for part, _ in _parts(http.get(instance, headers={"Accept": AS_STORED}))]
 
 
+@pytest.mark.bug_report(16, 17)
 def test_017_a_frame_is_labelled_as_what_it_is(http: httpx.Client) -> None:
     frame = dicom.jpeg()
     ds = dicom.encapsulated([frame])
@@ -147,6 +172,8 @@ def test_017_a_frame_is_labelled_as_what_it_is(http: httpx.Client) -> None:
     assert wrong.status_code == 406
 
 
+@pytest.mark.spec("dicomweb", 117, 118, 119, 120, 121, 122, 123, 125, 126)
+@pytest.mark.bug_report(19)
 def test_117_to_125_frames(http: httpx.Client) -> None:
     ds = dicom.multi_frame(frames=3)
     _store(http, ds)
@@ -173,6 +200,7 @@ def test_117_to_125_frames(http: httpx.Client) -> None:
     assert http.get(f"{_path(nothing)}/frames/1").status_code == 404  # 126
 
 
+@pytest.mark.bug_report(25)
 def test_025_big_endian_frames_come_little_endian(http: httpx.Client) -> None:
     ds = dicom.ct()
     pixels = bytes(ds.PixelData)
@@ -192,20 +220,43 @@ def test_deflated_files_give_their_frames_and_bulk_data(http: httpx.Client) -> N
     assert http.get(f"{_path(ds)}/bulkdata/7FE00010").content == ds.PixelData
 
 
+@pytest.mark.spec("dicomweb", 137, 138, 139)
 def test_137_metadata_is_the_data_set_less_bulk_values(http: httpx.Client) -> None:
-    first = dicom.ct()
-    second = dicom.ct(StudyInstanceUID=first.StudyInstanceUID)
-    _store(http, first, second)
-    rows = http.get(f"/studies/{first.StudyInstanceUID}/metadata").json()
-    assert {row["00080018"]["Value"][0] for row in rows} == {
-        str(first.SOPInstanceUID),
-        str(second.SOPInstanceUID),
-    }
-    [row] = http.get(f"{_path(first)}/metadata").json()
-    assert row["7FE00010"].keys() == {"vr", "BulkDataURI"}
-    assert http.get(row["7FE00010"]["BulkDataURI"]).content == first.PixelData
+    def with_bulk(**attributes: object) -> dicom.Dataset:
+        nested = dicom.item(PixelData=bytes(3000))
+        nested["PixelData"].VR = "OW"
+        ds = dicom.ct(RegistrationSequence=[nested], **attributes)
+        ds.add_new(0x00070010, "LO", "TEST")
+        ds.add_new(0x00071008, "LO", "kept")
+        ds.add_new(0x00660129, "OF", bytes(4000))
+        return ds
+
+    first = with_bulk()
+    place = {"StudyInstanceUID": first.StudyInstanceUID}
+    second = with_bulk(**place, SeriesInstanceUID=first.SeriesInstanceUID)
+    third = with_bulk(**place)
+    _store(http, first, second, third)
+    study = f"/studies/{first.StudyInstanceUID}"
+    for url, expected in (
+        (study, (first, second, third)),
+        (f"{study}/series/{first.SeriesInstanceUID}", (first, second)),
+        (_path(first), (first,)),
+    ):
+        rows = {row["00080018"]["Value"][0]: row for row in http.get(f"{url}/metadata").json()}
+        assert rows.keys() == {ds.SOPInstanceUID for ds in expected}
+        for ds in expected:
+            row = rows[ds.SOPInstanceUID]
+            assert {int(tag, 16) for tag in row} == {int(element.tag) for element in ds}
+            assert row["00071008"]["Value"] == ["kept"]
+            assert row["00100020"]["Value"] == [ds.PatientID]
+            [nested] = row["00700308"]["Value"]
+            for element in (row["7FE00010"], row["00660129"], nested["7FE00010"]):
+                assert element.keys() == {"vr", "BulkDataURI"}
+            assert http.get(row["7FE00010"]["BulkDataURI"]).content == ds.PixelData
+            assert http.get(nested["7FE00010"]["BulkDataURI"]).content == bytes(3000)
 
 
+@pytest.mark.spec("dicomweb", 140, 141, 142, 143, 144, 145, 146)
 def test_140_to_146_etags_of_metadata(http: httpx.Client) -> None:
     first = dicom.ct()
     _store(http, first)
@@ -250,6 +301,7 @@ def test_metadata_is_one_gzip_member_for_those_who_take_it(http: httpx.Client) -
     assert "content-encoding" not in refused.headers
 
 
+@pytest.mark.bug_report(37)
 def test_037_bulk_data_whole_and_by_range(http: httpx.Client) -> None:
     value = bytes(range(256)) * 280
     ds = dicom.ct()
@@ -282,12 +334,119 @@ def test_058_bulk_data_within_a_sequence_is_that_of_its_item(http: httpx.Client)
         assert http.get(item["54001010"]["BulkDataURI"]).content == original.WaveformData
 
 
-def test_099_to_102_trailing_spaces_of_a_uid_do_not_count(http: httpx.Client) -> None:
+@pytest.mark.spec("dicomweb", 99, 100, 101, 102)
+@pytest.mark.parametrize("stored", ["", " "])
+@pytest.mark.parametrize("asked", ["", "%20", "%20%20%20%20%20"])
+def test_099_to_102_trailing_spaces_of_a_uid_do_not_count(
+    http: httpx.Client, stored: str, asked: str
+) -> None:
+    uid = f"2.25.1{uuid.uuid4().int % 10**19:019d}"
+    file = dicom.part10(dicom.ct(StudyInstanceUID=uid))
+    if stored:
+        file = dicom.splice(file, dicom.element(0x0020000D, "UI", f"{uid}{stored}".encode()))
+    assert http.post("/studies", content=file, headers=DICOM).status_code in (200, 202)
+    url = f"/studies/{uid}{asked}"
+    [(_, content)] = _parts(http.get(url, headers={"Accept": AS_STORED}))
+    assert content == file
+    assert http.get(f"{url}/metadata").json()[0]["0020000D"]["Value"] == [uid + stored]
+
+
+@pytest.mark.spec("dicomweb", 82, 91, 98, 103, 105, 104, 106)
+def test_an_instance_as_stored(http: httpx.Client) -> None:
+    compressed = dicom.encapsulated([dicom.jpeg_2000()], **_SIXTY_FOUR)
+    report = dicom.structured_report()
+    files = _store(http, compressed, syntax=dicom.JPEG_2000) + _store(http, report)
+    explicit = f"application/dicom; transfer-syntax={dicom.EXPLICIT_LE}"
+    starred = "application/dicom; transfer-syntax=*"
+    for ds, file in zip((compressed, report), files, strict=True):
+        for accept in (starred, f"{explicit}, {starred}"):
+            answer = http.get(_path(ds), headers={"Accept": accept})
+            assert answer.content == file
+        for headers in ({"Accept": AS_STORED}, {"Accept": "*/*"}, {}):
+            for url in (_path(ds), f"/studies/{ds.StudyInstanceUID}"):
+                [(kind, content)] = _parts(http.get(url, headers=headers))
+                assert content == file
+                assert kind.startswith("application/dicom; transfer-syntax=1.2.")
+        assert http.get(f"{_path(ds)}/metadata").status_code == 200
+    frame = http.get(f"{_path(compressed)}/frames/1", headers={"Accept": OCTETS})
+    assert frame.status_code == 200
+
+
+@pytest.mark.spec("dicomweb", 111, 114, 115, 116, 124)
+@pytest.mark.bug_report(20, 31)
+def test_frames_as_stored(http: httpx.Client) -> None:
+    video = dicom.encapsulated([b"one stream"], **_SIXTY_FOUR)
+    _store(http, video, syntax=dicom.HEVC)
+    url = f"{_path(video)}/frames/1"
+    [(kind, content)] = _parts(http.get(url, headers={"Accept": OCTETS}))
+    assert content.rstrip(b"\0") == b"one stream"
+    assert dicom.HEVC in kind
+    for syntax in (dicom.JPEG_2000, dicom.EXPLICIT_LE):
+        accept = f'multipart/related; type="application/octet-stream"; transfer-syntax={syntax}'
+        assert http.get(url, headers={"Accept": accept}).status_code == 406
+    slide = dicom.encapsulated(
+        [dicom.jpeg(64, 64, value=value) for value in (10, 200)], fragments_per_frame=3,
+        **_SIXTY_FOUR,
+    )  # fmt: skip
+    _store(http, slide, syntax=dicom.JPEG_BASELINE)
+    for number, value in ((1, 10), (2, 200)):
+        url = f"{_path(slide)}/frames/{number}"
+        for accept in (OCTETS, f"{OCTETS}, application/octet-stream; q=0.5"):
+            answer = http.get(url, headers={"Accept": accept})
+            assert answer.headers["content-type"].startswith(
+                'multipart/related; type="application/octet-stream"; boundary='
+            )
+            [(_, content)] = _parts(answer)
+            assert content.rstrip(b"\0") == dicom.jpeg(64, 64, value=value).rstrip(b"\0")
+    native = dicom.ct()
+    _store(http, native)
+    anything = {"Accept": 'multipart/related; type="*/*"; transfer-syntax=*'}
+    [(_, content)] = _parts(http.get(f"{_path(native)}/frames/1", headers=anything))
+    assert content == native.PixelData
+    floats = dicom.parametric_map(2)
+    _store(http, floats)
+    octets = {"Accept": "application/octet-stream"}
+    second = http.get(f"{_path(floats)}/frames/2", headers=octets).content
+    assert second == floats.FloatPixelData[len(floats.FloatPixelData) // 2 :]
+
+
+@pytest.mark.bug_report(23)
+@pytest.mark.parametrize("offsets", [(0, 114, 228), (0, 113, 226)])
+def test_an_extended_offset_table_is_believed_only_if_it_is_right(
+    http: httpx.Client, offsets: tuple[int, ...]
+) -> None:
+    frames = [bytes([number]) * 105 for number in (1, 2, 3)]
+    ds = dicom.encapsulated(frames, extended_offset_table=True, **_SIXTY_FOUR)
+    ds.ExtendedOffsetTable = struct.pack("<3Q", *offsets)
+    ds.ExtendedOffsetTableLengths = struct.pack("<3Q", 105, 105, 105)
+    _store(http, ds, syntax=dicom.JPEG_BASELINE)
+    answer = http.get(f"{_path(ds)}/frames/1,2,3", headers={"Accept": OCTETS})
+    assert [content[:105] for _, content in _parts(answer)] == frames
+
+
+@pytest.mark.bug_report(29)
+def test_accept_of_an_instance_decides(http: httpx.Client) -> None:
     ds = dicom.ct()
     _store(http, ds)
-    for spaces in ("%20", "%20%20%20%20%20"):
-        url = f"/studies/{ds.StudyInstanceUID}{spaces}/metadata"
-        assert http.get(url).status_code == 200
+    single = http.get(_path(ds), headers={"Accept": "application/dicom"})
+    assert single.headers["content-type"].startswith("application/dicom;")
+    assert http.get(_path(ds), headers={"Accept": "text/plain"}).status_code == 406
+    mixed = http.get(_path(ds), headers={"Accept": "image/jpeg, application/dicom;q=0.1"})
+    assert mixed.headers["content-type"].startswith("application/dicom;")
+
+
+@pytest.mark.bug_report(32, 34)
+def test_metadata_for_viewers_that_list_odd_types(http: httpx.Client) -> None:
+    ds = dicom.ct()
+    _store(http, ds)
+    for accept in (
+        "multipart/related; type=application/dicom+json, application/dicom+json",
+        "application/dicom+json, multipart/related; type=application/octet-stream; "
+        "transfer-syntax=*; transfer-syntax=*",
+    ):
+        answer = http.get(f"{_path(ds)}/metadata", headers={"Accept": accept})
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "application/dicom+json"
 
 
 def test_023_024_033_accept_of_a_store(http: httpx.Client) -> None:
