@@ -139,3 +139,10 @@ METADATA = Doc(
 BULK_DATA = Doc((200, 206, 400, 404, 406, 416), (_OCTETS, _MULTIPART_OCTETS), headers=("Range",))
 DELETE = Doc((204, 400, 404))
 UNDELETE = Doc((200, 400, 404), ("application/json",))
+_IMAGES = ("image/jpeg", "image/gif", "image/png")
+RENDERED = Doc(
+    (200, 304, 400, 404, 406),
+    _IMAGES,
+    query=("viewport", "window", "quality", "annotation", "iccprofile"),
+)
+THUMBNAIL = Doc((200, 304, 400, 404, 406), _IMAGES, query=("viewport",))

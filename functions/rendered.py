@@ -8,6 +8,7 @@ import azure.functions as func
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from functions._catalogue import RENDERED, THUMBNAIL
 from functions._http import Call, accept, dicomweb, one_piece
 from functions.retrieve import REVALIDATED, address_of, begun_part, frame_numbers
 from shared.errors import FrameNotFound, UnusablePixelData
@@ -30,19 +31,19 @@ _FRAMES = _INSTANCE + "/frames/{frames}"
 # Rendered ---------------------------------------------------------------------------------
 
 
-@dicomweb(bp, "retrieve_rendered_study", _STUDY + "/rendered", "GET")
+@dicomweb(bp, "retrieve_rendered_study", _STUDY + "/rendered", "GET", doc=RENDERED)
 async def retrieve_rendered_study(req: Request, call: Call) -> Response:
     """The first frame of each image of a study."""
     return await _rendered_images(req, call)
 
 
-@dicomweb(bp, "retrieve_rendered_series", _SERIES + "/rendered", "GET")
+@dicomweb(bp, "retrieve_rendered_series", _SERIES + "/rendered", "GET", doc=RENDERED)
 async def retrieve_rendered_series(req: Request, call: Call) -> Response:
     """The first frame of each image of a series."""
     return await _rendered_images(req, call)
 
 
-@dicomweb(bp, "retrieve_rendered_instance", _INSTANCE + "/rendered", "GET")
+@dicomweb(bp, "retrieve_rendered_instance", _INSTANCE + "/rendered", "GET", doc=RENDERED)
 async def retrieve_rendered_instance(req: Request, call: Call) -> Response:
     """The first frame of an instance; as GIF, all of them."""
     asked = parse_rendering(req.query_params.multi_items())
@@ -55,7 +56,7 @@ async def retrieve_rendered_instance(req: Request, call: Call) -> Response:
     return _answer(req, picture, subject, choice, asked)
 
 
-@dicomweb(bp, "retrieve_rendered_frames", _FRAMES + "/rendered", "GET")
+@dicomweb(bp, "retrieve_rendered_frames", _FRAMES + "/rendered", "GET", doc=RENDERED)
 async def retrieve_rendered_frames(req: Request, call: Call) -> Response:
     """Frames of an instance, in the order of the path."""
     address = address_of(req, call)
@@ -118,25 +119,25 @@ async def _frame_parts(
 # Thumbnails -------------------------------------------------------------------------------
 
 
-@dicomweb(bp, "retrieve_study_thumbnail", _STUDY + "/thumbnail", "GET")
+@dicomweb(bp, "retrieve_study_thumbnail", _STUDY + "/thumbnail", "GET", doc=THUMBNAIL)
 async def retrieve_study_thumbnail(req: Request, call: Call) -> Response:
     """A small picture of a study."""
     return await _thumbnail(req, call)
 
 
-@dicomweb(bp, "retrieve_series_thumbnail", _SERIES + "/thumbnail", "GET")
+@dicomweb(bp, "retrieve_series_thumbnail", _SERIES + "/thumbnail", "GET", doc=THUMBNAIL)
 async def retrieve_series_thumbnail(req: Request, call: Call) -> Response:
     """A small picture of a series."""
     return await _thumbnail(req, call)
 
 
-@dicomweb(bp, "retrieve_instance_thumbnail", _INSTANCE + "/thumbnail", "GET")
+@dicomweb(bp, "retrieve_instance_thumbnail", _INSTANCE + "/thumbnail", "GET", doc=THUMBNAIL)
 async def retrieve_instance_thumbnail(req: Request, call: Call) -> Response:
     """A small picture of an instance."""
     return await _thumbnail(req, call)
 
 
-@dicomweb(bp, "retrieve_frames_thumbnail", _FRAMES + "/thumbnail", "GET")
+@dicomweb(bp, "retrieve_frames_thumbnail", _FRAMES + "/thumbnail", "GET", doc=THUMBNAIL)
 async def retrieve_frames_thumbnail(req: Request, call: Call) -> Response:
     """A small picture of a frame; of several, of the first."""
     numbers = frame_numbers(req.path_params["frames"], call.limits.frames_per_request)

@@ -80,6 +80,19 @@ def test_the_same_instance_lives_in_each_partition_by_itself(http: httpx.Client)
     assert http.get(_path(ds, "same.2"), headers=AS_STORED).content == files["same.2"]
 
 
+@pytest.mark.spec("dicomweb", 14)
+def test_the_same_frames_are_rendered_from_each_partition(http: httpx.Client) -> None:
+    ds = dicom.multi_frame()
+    for name in ("seen.3", "seen.4"):
+        http.post(f"/partitions/{name}/studies", content=dicom.part10(ds), headers=DICOM)
+        for path in ("rendered", "frames/2/rendered"):
+            answer = http.get(f"{_path(ds, name)}/{path}", headers={"Accept": "image/png"})
+            assert answer.status_code == 200
+            assert answer.content.startswith(b"\x89PNG")
+    in_default = _path(ds, "x").removeprefix("/partitions/x")
+    assert http.get(f"{in_default}/rendered").status_code == 404
+
+
 @pytest.mark.spec("dicomweb", 16)
 def test_a_search_sees_one_partition(http: httpx.Client) -> None:
     first = dicom.mr()
