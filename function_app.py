@@ -9,6 +9,7 @@ from functions import (
     fallback,
     health,
     indexing,
+    operations,
     partitions,
     rendered,
     retrieve,
@@ -20,6 +21,6 @@ from functions import (
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 for module in (
     health, store, search, retrieve, rendered, bulkdata, delete, indexing, upkeep, partitions,
-    description, fallback,
+    operations, description, fallback,
 ):  # fmt: skip
     app.register_functions(module.bp)

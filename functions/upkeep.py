@@ -46,6 +46,7 @@ async def sweep(timer: func.TimerRequest) -> None:
         purged = await tenant.delete.purge_due()
         expired = await tenant.expiry.delete_expired()
         aligned = await tenant.align_unfinished()
-        if purged or expired or aligned:
-            done = {"purged": purged, "expired": expired, "aligned": aligned}
+        tidied = await tenant.operations.tidy()
+        if purged or expired or aligned or tidied:
+            done = {"purged": purged, "expired": expired, "aligned": aligned, "tidied": tidied}
             _log.info("swept", extra={"tenant": tenant.name, **done})

@@ -33,6 +33,8 @@ from shared.index.partitions import Partitions
 from shared.index.removal import Remover
 from shared.index.replacement import Replacer
 from shared.index.schema import CONTROL
+from shared.operations.engine import Engine
+from shared.operations.reconcile import RECONCILE, Reconciler
 from shared.ports import Blobs, Clock, Documents, Ids, Queue, Registry, TenantRow
 from shared.render.service import RenderService
 from shared.retrieve.service import RetrieveService
@@ -64,6 +66,7 @@ class TenantServices:
     restore: RestoreService
     completer: Completer
     compactor: Compactor
+    operations: Engine
 
     async def align_unfinished(self) -> int:
         """See ``shared.index.align.align_unfinished``."""
@@ -151,6 +154,26 @@ class Services:
             blobs, committer, replacer, ids, settings.limits, clock=clock, grace=grace
         )
         partitions = Partitions(documents, clock, row.created)
+        completer = Completer(
+            documents,
+            blobs,
+            store,
+            remover,
+            queue=queue,
+            clock=clock,
+            limits=settings.limits,
+            tenant=row.tenant,
+            tenant_url=f"{settings.public_base_url}/{row.tenant}",
+            grace=grace,
+        )
+        operations = Engine(
+            documents,
+            queue,
+            ids=ids,
+            clock=clock,
+            tenant=row.tenant,
+            kinds={RECONCILE: Reconciler(documents, blobs, partitions, completer)},
+        )
         return TenantServices(
             name=row.tenant,
             documents=documents,
@@ -166,18 +189,8 @@ class Services:
             ),
             expiry=ExpiryService(documents, remover, partitions, clock),
             restore=RestoreService(documents, blobs, committer, clock),
-            completer=Completer(
-                documents,
-                blobs,
-                store,
-                remover,
-                queue=queue,
-                clock=clock,
-                limits=settings.limits,
-                tenant=row.tenant,
-                tenant_url=f"{settings.public_base_url}/{row.tenant}",
-                grace=grace,
-            ),
+            completer=completer,
+            operations=operations,
         )
 
     def _documents(self, row: TenantRow) -> Documents:

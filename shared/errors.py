@@ -21,6 +21,7 @@
     │   ├── TenantNotFound          unknown, or not for this caller: they look the same
     │   ├── RouteNotFound           the path names no resource
     │   ├── StudyNotFound, SeriesNotFound, InstanceNotFound, FrameNotFound, BulkDataNotFound
+    │   ├── OperationNotFound       unknown or forgotten
     │   └── BlobNotFound            from the Blobs port
     ├── DoesNotFit                  what fits
     │   ├── NotAcceptable           no offered type satisfies Accept
@@ -31,6 +32,8 @@
     ├── StateConflict               state
     │   ├── AlreadyStored           the key or identity exists; nothing was changed
     │   ├── OperationRefused        one operation of an atomic commit could not be applied
+    │   ├── OperationRunning        one of which there is only one at a time
+    │   ├── WrongState              it is not in a state that allows it
     │   └── PreconditionFailed
     ├── InstanceRefused             one instance of a store, with its failure reason
     │   └── NotDicom                the bytes are not a complete Part 10 file
@@ -154,6 +157,10 @@ class BulkDataNotFound(NotFound):
     """The instance has no such bulk data."""
 
 
+class OperationNotFound(NotFound):
+    """No such operation, or it is forgotten."""
+
+
 class BlobNotFound(NotFound):
     """No blob under that key."""
 
@@ -230,6 +237,24 @@ class OperationRefused(StateConflict):
         super().__init__(f"operation {index} of the commit refused: {refusal.value}")
         self.index = index
         self.refusal = refusal
+
+
+class OperationRunning(StateConflict):
+    """An operation runs of which there is only one at a time.
+
+    Parameters
+    ----------
+    operation : str
+        Its id.
+    """
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(f"Operation {operation} is still running. Try again when it has ended.")
+        self.operation = operation
+
+
+class WrongState(StateConflict):
+    """The thing is not in a state that allows it."""
 
 
 class PreconditionFailed(StateConflict):

@@ -1,0 +1,187 @@
+"""Operations: their state over HTTP, and the queue that drives them (spec operations.md §1, §2)."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import azure.functions as func
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from functions._catalogue import Doc
+from functions._http import Call, dicomweb
+from shared.container import services
+from shared.errors import MalformedRequest, OperationNotFound, OperationRunning, RouteNotFound
+from shared.operations.models import OPERATIONS_POISON_QUEUE, OPERATIONS_QUEUE, Status
+from shared.operations.reconcile import RECONCILE
+from shared.ports import JsonObject
+
+bp = func.Blueprint()
+
+_ID = re.compile(r"[({]?([0-9a-fA-F]{8}(-?)(?:[0-9a-fA-F]{4}\2){3}[0-9a-fA-F]{12})[)}]?")
+_MOST_LISTED = 200
+_MOST_BODY = 64 * 1024
+_JSON = ("application/json",)
+
+
+@dicomweb(
+    bp,
+    "retrieve_operation",
+    "operations/{operation}",
+    "GET",
+    partitioned=False,
+    doc=Doc((200, 202, 404), _JSON),
+)
+async def retrieve_operation(req: Request, call: Call) -> Response:
+    """The state of an operation."""
+    return _state(call, await call.tenant.operations.get(_id(req)))
+
+
+@dicomweb(
+    bp,
+    "list_operations",
+    "operations",
+    "GET",
+    partitioned=False,
+    doc=Doc((200, 400), _JSON, query=("limit", "offset")),
+)
+async def list_operations(req: Request, call: Call) -> Response:
+    """The operations of the last week and those that run, newest first."""
+    limit = _number(req, "limit", 1, _MOST_LISTED, 100)
+    offset = _number(req, "offset", 0, 2**31 - 1, 0)
+    found = await call.tenant.operations.page(limit=limit, offset=offset)
+    return JSONResponse([_shown(call, body) for body in found])
+
+
+@dicomweb(
+    bp,
+    "cancel_operation",
+    "operations/{operation}/$cancel",
+    "POST",
+    partitioned=False,
+    doc=Doc((202, 404, 409), _JSON),
+)
+async def cancel_operation(req: Request, call: Call) -> Response:
+    """Ask an operation to stop."""
+    return _state(call, await call.tenant.operations.cancel(_id(req)))
+
+
+@dicomweb(
+    bp,
+    "reconcile",
+    "$reconcile",
+    "POST",
+    partitioned=False,
+    doc=Doc((202, 400, 404, 409), _JSON, _JSON),
+)
+async def reconcile(req: Request, call: Call) -> Response:
+    """Compare the files with the index, and repair the index or only report."""
+    if call.major < 2:
+        raise RouteNotFound("Reconcile is part of version 2.")
+    body = await _json_object(req)
+    if body.keys() - {"repair"} or not isinstance(body.get("repair", True), bool):
+        raise MalformedRequest("The body may have the member 'repair', true or false.")
+    try:
+        started = await call.tenant.operations.start(
+            RECONCILE, {"repair": body.get("repair", True)}, claims=(RECONCILE,)
+        )
+    except OperationRunning as running:
+        return already_running(call, running)
+    return accepted(call, started)
+
+
+def accepted(call: Call, operation: str) -> Response:
+    """The answer to the start of an operation (spec operations.md §1)."""
+    href = address(call, operation)
+    return JSONResponse({"id": operation, "href": href}, 202, {"Location": href})
+
+
+def already_running(call: Call, running: OperationRunning) -> Response:
+    """The answer where one runs of which there is only one at a time (spec operations.md §1)."""
+    headers = {"Location": address(call, running.operation)}
+    return Response(str(running), 409, headers, media_type="text/plain")
+
+
+def address(call: Call, operation: str) -> str:
+    """The public address of an operation: below the tenant, for it has no partition."""
+    return f"{service_url(call)}/operations/{operation}"
+
+
+def service_url(call: Call) -> str:
+    """The address of what belongs to the tenant as a whole."""
+    return call.base_url.removesuffix(f"/partitions/{call.partition.name}")
+
+
+def _state(call: Call, body: JsonObject) -> Response:
+    if Status(body["status"]).final:
+        return JSONResponse(_shown(call, body))
+    return JSONResponse(_shown(call, body), 202, {"Location": address(call, body["id"])})
+
+
+def _shown(call: Call, body: JsonObject) -> JsonObject:
+    status = Status(body["status"])
+    shown: JsonObject = {
+        "operationId": body["id"],
+        "type": body["type"],
+        "createdTime": body["created"],
+        "lastUpdatedTime": body["updated"],
+        "status": "completed" if call.major < 2 and status is Status.SUCCEEDED else status.value,
+    }
+    if body.get("percent") is not None:
+        shown["percentComplete"] = body["percent"]
+    if body["results"]:
+        shown["results"] = body["results"]
+    if "error" in body:
+        shown["error"] = body["error"]
+    return shown
+
+
+def _id(req: Request) -> str:
+    found = _ID.fullmatch(str(req.path_params["operation"]))
+    if found is None:
+        raise OperationNotFound("There is no such operation.")
+    return found[1].replace("-", "").lower()
+
+
+def _number(req: Request, name: str, least: int, most: int, default: int) -> int:
+    text = req.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
+        raise MalformedRequest(f"{name} must be a whole number from {least} to {most}.")
+    return int(text)
+
+
+async def _json_object(req: Request) -> JsonObject:
+    """The body, a JSON object; nothing at all is an empty one."""
+    content = b""
+    async for piece in req.stream():
+        content += piece
+        if len(content) > _MOST_BODY:
+            raise MalformedRequest(f"The body may have at most {_MOST_BODY} bytes.")
+    try:
+        body = json.loads(content or b"{}")
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise MalformedRequest("The body must be a JSON object.")
+    return body
+
+
+@bp.function_name("work_on_operation")
+@bp.queue_trigger(arg_name="message", queue_name=OPERATIONS_QUEUE, connection="DicomStorage")
+async def work_on_operation(message: func.QueueMessage) -> None:
+    """Go on with an operation."""
+    body = json.loads(message.get_body())
+    tenant = await (await services()).tenant(body["tenant"])
+    await tenant.operations.work(body["operation"], str(message.id))
+
+
+@bp.function_name("give_up_operation")
+@bp.queue_trigger(arg_name="message", queue_name=OPERATIONS_POISON_QUEUE, connection="DicomStorage")
+async def give_up_operation(message: func.QueueMessage) -> None:
+    """Fail an operation whose message could not be worked on."""
+    body = json.loads(message.get_body())
+    tenant = await (await services()).tenant(body["tenant"])
+    await tenant.operations.give_up(body["operation"])

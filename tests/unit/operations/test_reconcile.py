@@ -1,0 +1,96 @@
+"""Files against index: what is lacking is taken in, nothing in doubt is deleted."""
+
+from __future__ import annotations
+
+from shared.adapters.system import RandomIds
+from shared.index.partitions import Partitions
+from shared.operations.models import Step, Work
+from shared.operations.reconcile import Reconciler
+from shared.ports import Delete, JsonObject
+from tests.support import dicom
+from tests.unit.store.conftest import Tenant, tenant
+
+__all__ = ["tenant"]
+
+
+async def _run(tenant: Tenant, *, repair: bool = True) -> JsonObject:
+    kind = Reconciler(
+        tenant.documents,
+        tenant.blobs,
+        Partitions(tenant.documents, tenant.clock),
+        tenant.completer,
+    )
+    checkpoint: JsonObject = {}
+    results: JsonObject = {}
+    while True:
+        step: Step = await kind.step(Work("0" * 32, {"repair": repair}, checkpoint, results))
+        checkpoint, results = step.checkpoint, step.results
+        if step.done:
+            return results
+
+
+async def _empty_index(tenant: Tenant) -> None:
+    for kind in ("study", "series", "instance", "outbox", "tombstone"):
+        for body in await tenant.indexed(kind):
+            await tenant.documents.commit("index", str(body["pk"]), [Delete(str(body["id"]))])
+
+
+def _searchable(bodies: list[dict[str, object]]) -> list[tuple[object, ...]]:
+    """What searches match, return and sort by."""
+    return sorted((b["id"], b["q"], b["d"], b["version"]) for b in bodies)  # type: ignore[misc]
+
+
+async def test_an_empty_index_is_made_again_as_it_was(tenant: Tenant) -> None:
+    await tenant.store(dicom.base(PatientName="First^Name"))
+    await tenant.store(
+        dicom.base(SOPInstanceUID=f"{dicom.INSTANCE}.2", PatientName="Second^Name"),
+        dicom.base(SOPInstanceUID=f"{dicom.INSTANCE}.1", PatientName=None, PatientID="P2"),
+    )
+    before = {kind: await tenant.indexed(kind) for kind in ("study", "series", "instance")}
+    await _empty_index(tenant)
+    tenant.clock.pass_by(minutes=20)
+    found = await _run(tenant)
+    assert found["repaired"] == found["notIndexed"] == found["files"] == 3
+    for kind, bodies in before.items():
+        assert _searchable(await tenant.indexed(kind)) == _searchable(bodies), kind
+    again = await _run(tenant)
+    assert again == {"files": 3, "notIndexed": 0, "indexed": 3}
+
+
+async def test_a_report_changes_nothing(tenant: Tenant) -> None:
+    await tenant.store(dicom.base())
+    await _empty_index(tenant)
+    tenant.clock.pass_by(minutes=20)
+    assert (await _run(tenant, repair=False))["notIndexed"] == 1
+    assert not await tenant.indexed("instance")
+
+
+async def test_older_versions_are_left_and_counted(tenant: Tenant) -> None:
+    await tenant.store(dicom.base(PatientID="OLD"))
+    [old] = tenant.blobs.content
+    newer = old.rpartition("/")[0] + f"/{RandomIds().version()}.dcm"
+    tenant.blobs.content[newer] = dicom.base(PatientID="NEW")
+    await _empty_index(tenant)
+    tenant.clock.pass_by(minutes=20)
+    found = await _run(tenant)
+    assert (found["repaired"], found["leftOver"]) == (1, 1)
+    [body] = await tenant.indexed("instance")
+    assert body["blob"] == newer
+    assert old in tenant.blobs.content
+
+
+async def test_deleted_ones_stay_deleted(tenant: Tenant) -> None:
+    await tenant.store(dicom.base())
+    await tenant.delete.delete("Microsoft.Default", dicom.STUDY)
+    tenant.clock.pass_by(minutes=20)
+    assert await _run(tenant) == {"files": 1, "notIndexed": 0}
+    assert not await tenant.indexed("instance")
+
+
+async def test_a_file_that_is_gone_is_reported(tenant: Tenant) -> None:
+    await tenant.store(dicom.base())
+    [blob] = tenant.blobs.content
+    tenant.blobs.content.clear()
+    found = await _run(tenant)
+    assert (found["filesMissing"], found["missing"]) == (1, [blob])
+    assert await tenant.indexed("instance"), "what was lost is not hidden"
