@@ -16,11 +16,24 @@ from functions import (
     search,
     store,
     upkeep,
+    wado,
 )
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 for module in (
-    health, store, search, retrieve, rendered, bulkdata, delete, indexing, upkeep, partitions,
-    operations, description, fallback,
-):  # fmt: skip
+    bulkdata,
+    delete,
+    description,
+    fallback,
+    health,
+    indexing,
+    operations,
+    partitions,
+    rendered,
+    retrieve,
+    search,
+    store,
+    upkeep,
+    wado,
+):
     app.register_functions(module.bp)

@@ -137,12 +137,29 @@ METADATA = Doc(
     headers=("If-None-Match",),
 )
 BULK_DATA = Doc((200, 206, 400, 404, 406, 416), (_OCTETS, _MULTIPART_OCTETS), headers=("Range",))
-DELETE = Doc((204, 400, 404))
-UNDELETE = Doc((200, 400, 404), ("application/json",))
-_IMAGES = ("image/jpeg", "image/gif", "image/png")
+_PICTURES = ("image/jpeg", "image/png", "image/gif")
+_MULTIPART_PICTURES = tuple(f'multipart/related; type="{name}"' for name in _PICTURES)
 RENDERED = Doc(
     (200, 304, 400, 404, 406),
-    _IMAGES,
-    query=("viewport", "window", "quality", "annotation", "iccprofile"),
+    (*_PICTURES, *_MULTIPART_PICTURES),
+    query=("quality", "viewport", "window", "iccprofile", "annotation", "accept"),
+    headers=("If-None-Match",),
 )
-THUMBNAIL = Doc((200, 304, 400, 404, 406), _IMAGES, query=("viewport",))
+THUMBNAIL = Doc(
+    (200, 304, 400, 404, 406),
+    (*_PICTURES, *_MULTIPART_PICTURES),
+    query=("viewport", "accept"),
+    headers=("If-None-Match",),
+)
+WADO_URI = Doc(
+    (200, 206, 304, 400, 404, 406, 416),
+    (*_PICTURES, "application/dicom"),
+    query=(
+        "requestType", "studyUID", "seriesUID", "objectUID", "contentType", "transferSyntax",
+        "frameNumber", "rows", "columns", "region", "windowCenter", "windowWidth", "imageQuality",
+        "annotation",
+    ),
+    headers=("If-None-Match",),
+)  # fmt: skip
+DELETE = Doc((204, 400, 404))
+UNDELETE = Doc((200, 400, 404), ("application/json",))

@@ -13,7 +13,7 @@ from functions._http import Call, accept, dicomweb, one_piece
 from functions.retrieve import REVALIDATED, address_of, begun_part, frame_numbers
 from shared.errors import FrameNotFound, UnusablePixelData
 from shared.render.image import MEDIA_TYPES
-from shared.render.parameters import Asked, parse_rendering
+from shared.render.parameters import Asked, Rendering, parse_rendering
 from shared.render.service import Subject
 from shared.retrieve.instances import Address, StoredFile
 from shared.web.conditional import entity_tag, not_modified
@@ -53,7 +53,7 @@ async def retrieve_rendered_instance(req: Request, call: Call) -> Response:
     if known is not None:
         return known
     picture = await call.tenant.render.whole(subject, asked.rendering, choice.media_type)
-    return _answer(req, picture, subject, choice, asked)
+    return _answer(req, picture, subject, choice, _warning(asked))
 
 
 @dicomweb(bp, "retrieve_rendered_frames", _FRAMES + "/rendered", "GET", doc=RENDERED)
@@ -66,13 +66,17 @@ async def retrieve_rendered_frames(req: Request, call: Call) -> Response:
     subject = await call.tenant.render.image(address)
     if max(numbers) > subject.table.count:
         raise FrameNotFound(f"The instance has {subject.table.count} frame(s).")
-    known = _not_modified(req, subject, choice)
-    if known is not None:
-        return known
     media_type = choice.media_type
     if len(numbers) == 1:
-        picture = await call.tenant.render.picture(subject, numbers[0], asked.rendering, media_type)
-        return _answer(req, picture, subject, choice, asked)
+        return await picture_of(
+            req,
+            call,
+            subject,
+            number=numbers[0],
+            how=asked.rendering,
+            choice=choice,
+            headers=_warning(asked),
+        )
     pictures = call.tenant.render.pictures(subject, numbers, asked.rendering, media_type)
     url = _location(call, subject.file)
     places = [f"{url}/frames/{number}/rendered" for number in numbers]
@@ -150,16 +154,30 @@ async def _thumbnail(req: Request, call: Call, number: int | None = None) -> Res
     choice = _choice(req, asked)
     subject = await call.tenant.render.representative(address)
     shown = number or (subject.table.count + 1) // 2
-    if shown > subject.table.count:
+    return await picture_of(req, call, subject, number=shown, how=asked.rendering, choice=choice)
+
+
+# Answers ----------------------------------------------------------------------------------
+
+
+async def picture_of(
+    req: Request,
+    call: Call,
+    subject: Subject,
+    *,
+    number: int,
+    how: Rendering,
+    choice: Choice,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """The answer with one frame as a picture; 304 if the client has it already."""
+    if number > subject.table.count:
         raise FrameNotFound(f"The instance has {subject.table.count} frame(s).")
     known = _not_modified(req, subject, choice)
     if known is not None:
         return known
-    picture = await call.tenant.render.picture(subject, shown, asked.rendering, choice.media_type)
-    return _answer(req, picture, subject, choice, asked)
-
-
-# Answers ----------------------------------------------------------------------------------
+    picture = await call.tenant.render.picture(subject, number, how, choice.media_type)
+    return _answer(req, picture, subject, choice, headers or {})
 
 
 def _choice(req: Request, asked: Asked) -> Choice:
@@ -168,9 +186,10 @@ def _choice(req: Request, asked: Asked) -> Choice:
 
 def _etag(req: Request, subject: Subject, choice: Choice) -> str:
     """Of a picture: the version of the file, what is asked of it, and the type."""
-    version = subject.file.blob.rpartition("/")[2].removesuffix(".dcm")
     query = f"{req.url.path.rpartition('/instances/')[2]}?{req.url.query}"
-    return entity_tag(f"{version}-{choice.media_type.rpartition('/')[2]}-{_digest(query)}")
+    return entity_tag(
+        f"{subject.file.version}-{choice.media_type.rpartition('/')[2]}-{_digest(query)}"
+    )
 
 
 def _digest(text: str) -> str:
@@ -187,9 +206,9 @@ def _not_modified(req: Request, subject: Subject, choice: Choice) -> Response | 
 
 
 def _answer(
-    req: Request, picture: bytes, subject: Subject, choice: Choice, asked: Asked
+    req: Request, picture: bytes, subject: Subject, choice: Choice, headers: dict[str, str]
 ) -> Response:
-    headers = {"ETag": _etag(req, subject, choice), **REVALIDATED, **_warning(asked)}
+    headers = {"ETag": _etag(req, subject, choice), **REVALIDATED, **headers}
     if choice.payload is Payload.SINGLE:
         return Response(picture, headers=headers, media_type=choice.media_type)
     writer = MultipartWriter(choice.media_type)

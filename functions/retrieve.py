@@ -82,7 +82,7 @@ async def _files(req: Request, call: Call, offers: tuple[Offer, ...]) -> Respons
     if choice.media_type == ZIP:
         return await _zip(req, call, address, deliveries)
     if choice.payload is Payload.SINGLE:
-        return await _single_file(req, call, deliveries[0])
+        return await single_file(req, call, deliveries[0])
     headers = dict(REVALIDATED)
     if address.instance is not None:
         headers["ETag"] = _file_tag(deliveries[0], weak=True)
@@ -120,7 +120,7 @@ def _file_tag(delivery: Delivery, *, weak: bool) -> str:
     return entity_tag(f"{delivery.file.version}-{delivery.transfer_syntax}", weak=weak)
 
 
-async def _single_file(req: Request, call: Call, delivery: Delivery) -> Response:
+async def single_file(req: Request, call: Call, delivery: Delivery) -> Response:
     """One file; or a range of it (RFC 9110 14), if it is sent as stored."""
     size = None if delivery.is_converted else delivery.file.size
     etag = _file_tag(delivery, weak=size is None)

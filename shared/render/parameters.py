@@ -115,18 +115,24 @@ def parse_rendering(items: Iterable[tuple[str, str]], *, thumbnail: bool = False
             quality=80, viewport=viewport or Viewport(*THUMBNAIL), with_overlays=False
         )
         return Asked(rendering, values.get("accept"))
-    annotations = [
-        word.strip().lower() for word in values.get("annotation", "").split(",") if word.strip()
-    ]
+    annotations, unsupported = annotations_of(values.get("annotation", ""))
     rendering = Rendering(
         quality=_quality(values.get("quality")),
         viewport=viewport,
         window=_window(values.get("window")),
         icc_profile=_icc_profile(values.get("iccprofile")),
-        annotations=tuple(word for word in ANNOTATIONS if word in annotations),
+        annotations=annotations,
     )
-    unsupported = tuple(word[:30] for word in annotations if word not in ANNOTATIONS)
     return Asked(rendering, values.get("accept"), unsupported)
+
+
+def annotations_of(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The annotations of a comma list: those of ``ANNOTATIONS``, and the others."""
+    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    return (
+        tuple(word for word in ANNOTATIONS if word in words),
+        tuple(word[:30] for word in words if word not in ANNOTATIONS),
+    )
 
 
 def _quality(text: str | None) -> int:

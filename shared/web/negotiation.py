@@ -301,6 +301,11 @@ BULK_DATA_OFFERS: Final = tuple(
 """One bulk data value; ``*/*`` gets the bare bytes, so that ``Range`` works on them."""
 
 
+def file_offers() -> tuple[Offer, ...]:
+    """A single file, in any transfer syntax that instances are sent in."""
+    return (Offer(Payload.SINGLE, DICOM, _INSTANCE_SYNTAXES, EXPLICIT_LE),)
+
+
 def picture_offers(names: Sequence[str]) -> tuple[Offer, ...]:
     """Rendered images in some media types, alone or as parts; they have no transfer syntax."""
     return tuple(
