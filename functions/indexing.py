@@ -9,30 +9,41 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import azure.functions as func
 
-from shared.container import services
+from shared.container import TenantServices, services
 from shared.store.complete import COMPLETE_QUEUE
 
 bp = func.Blueprint()
 
 _CONNECTION = "DicomStorage"
 _CONTAINER_PREFIX = "dicom-"
+Work: TypeAlias = Callable[[TenantServices, str], Awaitable[None]]
 
 
-def _register(tenant: str) -> None:
-    """One blob-triggered function a tenant: a trigger's path names its container."""
-    name = f"index_blob_{tenant.replace('-', '_')}"
+async def _complete(tenant: TenantServices, path: str) -> None:
+    await tenant.completer.complete(path)
+
+
+async def _import(tenant: TenantServices, path: str) -> None:
+    await tenant.importer.take_in(path)
+
+
+def _register(tenant: str, verb: str, folder: str, work: Work) -> None:
+    """One blob-triggered function a tenant and folder: a trigger's path names its container."""
+    name = f"{verb}_blob_{tenant.replace('-', '_')}"
 
     async def run(blob: func.InputStream) -> None:
         path = (blob.name or "").partition("/")[2]
-        await (await (await services()).tenant(tenant)).completer.complete(path)
+        await work(await (await services()).tenant(tenant), path)
 
     run.__name__ = name
     trigger = bp.blob_trigger(
         arg_name="blob",
-        path=f"{_CONTAINER_PREFIX}{tenant}/instances/{{name}}",
+        path=f"{_CONTAINER_PREFIX}{tenant}/{folder}/{{name}}",
         connection=_CONNECTION,
         source=func.BlobSource.EVENT_GRID,
     )
@@ -40,7 +51,8 @@ def _register(tenant: str) -> None:
 
 
 for _tenant in os.environ.get("DICOM_TENANTS", "main").replace(" ", "").split(","):
-    _register(_tenant)
+    _register(_tenant, "index", "instances", _complete)
+    _register(_tenant, "import", "import", _import)
 
 
 @bp.function_name("complete_commit")

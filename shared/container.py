@@ -40,6 +40,7 @@ from shared.render.service import RenderService
 from shared.retrieve.service import RetrieveService
 from shared.search.service import SearchService
 from shared.store.complete import Completer
+from shared.store.importing import Importer
 from shared.store.service import StoreService
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class TenantServices:
     completer: Completer
     compactor: Compactor
     operations: Engine
+    importer: Importer
 
     async def align_unfinished(self) -> int:
         """See ``shared.index.align.align_unfinished``."""
@@ -191,6 +193,14 @@ class Services:
             restore=RestoreService(documents, blobs, committer, clock),
             completer=completer,
             operations=operations,
+            importer=Importer(
+                documents,
+                blobs,
+                store,
+                partitions,
+                clock=clock,
+                tenant_url=f"{settings.public_base_url}/{row.tenant}",
+            ),
         )
 
     def _documents(self, row: TenantRow) -> Documents:
