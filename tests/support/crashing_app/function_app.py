@@ -17,7 +17,7 @@ from azure.storage.blob.aio import BlobClient
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from functions import delete, store
+from functions import delete, operations, store
 from shared.adapters.azure.queues import AzureQueue
 from shared.adapters.sqlite.documents import SqliteDocuments
 
@@ -44,5 +44,5 @@ for port, names in (
         setattr(port, name, _crashing(getattr(port, name)))
 
 app = func.FunctionApp()
-for module in (store, delete):  # no triggers beside HTTP: their writes would be counted too
+for module in (store, delete, operations):  # no others: their writes would be counted too
     app.register_functions(module.bp)
