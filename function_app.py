@@ -4,6 +4,7 @@ import azure.functions as func
 
 from functions import (
     bulkdata,
+    changefeed,
     delete,
     description,
     fallback,
@@ -22,6 +23,7 @@ from functions import (
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 for module in (
     bulkdata,
+    changefeed,
     delete,
     description,
     fallback,

@@ -46,7 +46,11 @@ async def sweep(timer: func.TimerRequest) -> None:
         purged = await tenant.delete.purge_due()
         expired = await tenant.expiry.delete_expired()
         aligned = await tenant.align_unfinished()
+        announced = await tenant.sequencer.drain()
         tidied = await tenant.operations.tidy()
-        if purged or expired or aligned or tidied:
-            done = {"purged": purged, "expired": expired, "aligned": aligned, "tidied": tidied}
+        if purged or expired or aligned or announced or tidied:
+            done = {
+                "purged": purged, "expired": expired, "aligned": aligned, "announced": announced,
+                "tidied": tidied,
+            }  # fmt: skip
             _log.info("swept", extra={"tenant": tenant.name, **done})

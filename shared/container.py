@@ -26,6 +26,8 @@ from shared.delete.expiry import ExpiryService
 from shared.delete.restore import RestoreService
 from shared.delete.service import DeleteService
 from shared.errors import TenantNotFound
+from shared.feed.reader import ChangeFeed
+from shared.feed.sequencer import Sequencer
 from shared.index.align import align_unfinished
 from shared.index.commit import Committer
 from shared.index.compaction import CompactionRequests, Compactor
@@ -65,6 +67,8 @@ class TenantServices:
     delete: DeleteService
     expiry: ExpiryService
     restore: RestoreService
+    feed: ChangeFeed
+    sequencer: Sequencer
     completer: Completer
     compactor: Compactor
     operations: Engine
@@ -140,7 +144,10 @@ class Services:
         blobs = AzureBlobs(self._blob_service, row.blob_container)
         settings, clock, ids, queue = self.settings, self.clock, self.ids, self.queue
         compaction = CompactionRequests(queue, row.tenant)
-        committer = Committer(documents, ids, clock, changed=compaction.changed)
+        sequencer = Sequencer(documents, clock)
+        committer = Committer(
+            documents, ids, clock, changed=compaction.changed, announcer=sequencer
+        )
         grace = timedelta(seconds=settings.commit_grace_s)
         remover = Remover(
             documents,
@@ -183,6 +190,8 @@ class Services:
             partitions=partitions,
             store=store,
             retrieve=RetrieveService(documents, blobs),
+            feed=ChangeFeed(documents, blobs, sequencer),
+            sequencer=sequencer,
             compactor=Compactor(documents, blobs, ids, compaction),
             render=RenderService(documents, blobs, settings.limits),
             search=SearchService(documents, blobs),

@@ -20,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
 from shared.errors import OperationRefused, Refusal, Unavailable
 from shared.index import shapes
@@ -75,11 +76,33 @@ class _Plan:
     spreads: bool
 
 
+class Announcer(Protocol):
+    """Takes note of outbox documents as they are committed (``shared.feed.sequencer``)."""
+
+    @property
+    def open_bucket(self) -> str | None:
+        """Where announcements go now."""
+        ...
+
+    def announce(self, outbox: JsonObject, bucket: str | None) -> None:
+        """Announce a document that was committed while ``bucket`` was open."""
+        ...
+
+
+class _Silent:
+    """Leaves the outbox to others."""
+
+    open_bucket: str | None = None
+
+    def announce(self, outbox: JsonObject, bucket: str | None) -> None:
+        """Do nothing."""
+
+
 class Committer:
     """Adds instances to the index of one tenant.
 
     ``changed`` is told the partition key of a study and those of its series documents that have
-    changed.
+    changed; ``announcer`` of what was committed.
     """
 
     def __init__(
@@ -89,11 +112,13 @@ class Committer:
         clock: Clock,
         *,
         changed: Callable[[str, Iterable[JsonObject]], None] = lambda _pk, _series: None,
+        announcer: Announcer | None = None,
     ) -> None:
         self._documents = documents
         self._ids = ids
         self._clock = clock
         self.changed = changed
+        self._announcer = announcer or _Silent()
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._aligning: dict[str, asyncio.Lock] = {}
 
@@ -135,7 +160,7 @@ class Committer:
             known = await self._look_up(pk, {new.key.series for new in waiting})
             plan = self._plan(pk, known, waiting)
             try:
-                await self._documents.commit(INDEX.name, pk, plan.operations)
+                await self.commit(pk, plan.operations)
             except OperationRefused as refused:
                 if refused.index >= plan.first_instance and refused.refusal is Refusal.EXISTS:
                     waiting = await self._without_existing(pk, waiting, outcomes)
@@ -175,6 +200,20 @@ class Committer:
             if stored is not None and stored != new.version:
                 outcomes[new.version] = Outcome.ALREADY_STORED
         return [new for new in waiting if new.key.document_id not in versions]
+
+    async def commit(self, pk: str, operations: Sequence[Operation]) -> None:
+        """Commit a batch of a study, and announce the outbox document in it.
+
+        Raises
+        ------
+        OperationRefused, Throttled, Unavailable
+            As ``Documents.commit``.
+        """
+        bucket = self._announcer.open_bucket
+        await self._documents.commit(INDEX.name, pk, operations)
+        for operation in operations:
+            if isinstance(operation, Create) and operation.body["type"] == shapes.OUTBOX:
+                self._announcer.announce(operation.body, bucket)
 
     async def align(self, pk: str) -> None:
         """Align a study; those who ask while one is at it find it done."""

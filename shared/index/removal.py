@@ -167,7 +167,7 @@ class Remover:
         operations += [Delete(name) for name in ids]
         operations += [Create(tombstone), Create(self._outbox(pk, partition, victims))]
         self._committer.forget(pk)
-        await self._documents.commit(INDEX.name, pk, operations)
+        await self._committer.commit(pk, operations)
         self._committer.changed(pk, [body for body in series.values() if body is not None])
         if study is not None and study["spreading"]:
             await self._committer.align(pk)

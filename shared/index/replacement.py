@@ -158,7 +158,7 @@ class Replacer:
         operations += [Upsert(instance_body(new, series)) for new in news]
         operations += [Create(tombstone), Create(self._outbox(pk, partition, news))]
         self._committer.forget(pk)
-        await self._documents.commit(INDEX.name, pk, operations)
+        await self._committer.commit(pk, operations)
         self._committer.changed(pk, list(series.values()))
         if study["spreading"]:
             await self._committer.align(pk)

@@ -51,7 +51,9 @@ INDEX = ContainerSchema(
     ),
 )
 CHANGES = ContainerSchema(
-    name="changes", partition_key="bucket", indexed=(("type",), ("sequence",), ("timestamp",))
+    name="changes",
+    partition_key="bucket",
+    indexed=(("type",), ("id",), ("bucket",), ("sequence",), ("timestamp",)),
 )
 WORKLIST = ContainerSchema(
     name="worklist", partition_key="pk", indexed=(("type",), ("partition",), ("version",), ("q",))

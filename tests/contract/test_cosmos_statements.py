@@ -1,4 +1,4 @@
-"""What is sent to Cosmos DB, pinned in ``golden/`` for reviewers. ``GOLDEN_UPDATE=1`` rewrites."""
+"""What is sent to Cosmos DB, pinned in ``golden/`` for reviewers. ``UPDATE_GOLDEN=1`` rewrites."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STUDIES = And((Eq(("type",), "study"), Eq(("partition",), "microsoft.default")))
 
 def _pinned(name: str, text: str) -> None:
     file = GOLDEN / name
-    if os.environ.get("GOLDEN_UPDATE"):
+    if os.environ.get("UPDATE_GOLDEN"):
         file.write_text(text, encoding="utf-8")
     assert text == file.read_text(encoding="utf-8")
 

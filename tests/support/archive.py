@@ -10,6 +10,7 @@ from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.azure.clients import blob_service
 from shared.adapters.sqlite.documents import SqliteDocuments
 from shared.config import StorageConnection
+from shared.feed.shapes import ENTRY
 from shared.index import shapes
 from shared.index.shapes import parse_blob_key
 from shared.ports import Documents, JsonObject
@@ -24,6 +25,7 @@ class Archive:
 
     documents: list[JsonObject] = field(default_factory=list)
     blobs: set[str] = field(default_factory=set)
+    entries: list[JsonObject] = field(default_factory=list)
 
     def of_type(self, kind: str) -> list[JsonObject]:
         """The documents of one type."""
@@ -32,11 +34,20 @@ class Archive:
     def faults(self) -> list[str]:
         """What breaks the invariants of architecture §6; empty if all hold."""
         return [
+            *self._order(),
             *self._files(),
             *self._counts(),
             *self._announcements(),
             *self._repeated_terms(),
         ]
+
+    def _order(self) -> list[str]:
+        """The feed has no gap, and its times run with its sequence numbers."""
+        entries = sorted(self.entries, key=lambda entry: int(entry["sequence"]))
+        numbers = [entry["sequence"] for entry in entries]
+        times = [entry["timestamp"] for entry in entries]
+        faults = [] if numbers == list(range(1, len(numbers) + 1)) else [f"feed {numbers}"]
+        return faults if times == sorted(set(times)) else [*faults, "times of the feed"]
 
     def _files(self) -> list[str]:
         named = {body["blob"] for body in self.of_type(shapes.INSTANCE)}
@@ -87,10 +98,13 @@ class Archive:
 
     def _announcements(self) -> list[str]:
         """Each version is announced once, and once more as deleted if it was not replaced."""
-        announced = Counter(
-            (change["action"].replace("Update", "Create"), change["version"])
+        appended = {entry["id"] for entry in self.entries}
+        announced = Counter((_of(entry), entry["version"]) for entry in self.entries)
+        announced.update(
+            (_of(change), change["version"])
             for body in self.of_type(shapes.OUTBOX)
-            for change in body["changes"]
+            for number, change in enumerate(body["changes"])
+            if f"{body['id']}|{number}" not in appended
         )
         expected = Counter(("Create", body["version"]) for body in self.of_type(shapes.INSTANCE))
         for tombstone in self.of_type(shapes.TOMBSTONE):
@@ -114,6 +128,11 @@ class Archive:
         for body in self.of_type(shapes.INSTANCE):
             faults += _differences(body, series.get((body["pk"], body["series"]), {}))
         return faults
+
+
+def _of(change: JsonObject) -> str:
+    """The action; a new version is one that was created."""
+    return str(change["action"]).replace("Update", "Create")
 
 
 def _differences(body: JsonObject, above: JsonObject) -> list[str]:
@@ -141,7 +160,9 @@ async def look(connection: str, index: Path, tenant: str = "main") -> Archive:
     service = blob_service(StorageConnection(connection_string=connection))
     blobs = AzureBlobs(service, f"dicom-{tenant}")
     try:
-        archive.documents = await _all(documents)
+        archive.documents = await _all(documents, "index", "pk")
+        changes = await _all(documents, "changes", "bucket")
+        archive.entries = [body for body in changes if body["type"] == ENTRY]
         async for info in blobs.list(""):
             archive.blobs.add(info.key)
     finally:
@@ -150,13 +171,13 @@ async def look(connection: str, index: Path, tenant: str = "main") -> Archive:
     return archive
 
 
-async def _all(documents: Documents) -> list[JsonObject]:
+async def _all(documents: Documents, container: str, partition_key: str) -> list[JsonObject]:
     found: list[JsonObject] = []
-    order = [Order(("pk",)), Order(("id",))]
+    order = [Order((partition_key,)), Order(("id",))]
     after: list[str] | None = None
     while True:
-        page = await documents.query("index", And(()), order=order, limit=_PAGE, after=after)
+        page = await documents.query(container, And(()), order=order, limit=_PAGE, after=after)
         found += page
         if len(page) < _PAGE:
             return found
-        after = [page[-1]["pk"], page[-1]["id"]]
+        after = [page[-1][partition_key], page[-1]["id"]]
