@@ -44,7 +44,8 @@ async def _answer(req: Request) -> Response:
     if req.method == "OPTIONS" and root is not None and not preflight:
         return await _capabilities(req, root["major"])
     allowed = ["OPTIONS"] if root is not None else _catalogue.allowed(req.url.path)
-    if not allowed:
+    if not allowed or (req.method in allowed and req.method != "OPTIONS"):
+        # also what looks like a route and is none, as a segment of dots
         raise RouteNotFound("The path names no resource.")
     headers = {"Allow": ", ".join(allowed)}
     if req.method != "OPTIONS":

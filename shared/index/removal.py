@@ -19,6 +19,7 @@ from datetime import timedelta
 
 from shared.dicom import attributes as dicom
 from shared.dicom.instance import JsonElement
+from shared.dicom.tags import key as tag_key
 from shared.errors import OperationRefused, ServiceTrouble, Unavailable
 from shared.index import shapes
 from shared.index.commit import Committer
@@ -59,6 +60,7 @@ _MOST_IN_A_BATCH = 40
 _MOST_BATCH_BYTES = MAX_COMMIT_BYTES // 2
 _MOST_ATTEMPTS = 60
 _PAGE = 50
+_MODALITIES = tag_key(dicom.MODALITIES_IN_STUDY)
 
 
 class Remover:
@@ -281,7 +283,8 @@ class Remover:
 
         Read newest first, and no further than until all that the document shows are found.
         """
-        wanted = {tag for tag, element in shown.items() if has_value(element)}
+        # modalities of the study are worked out from its series: no instance has them
+        wanted = {tag for tag, element in shown.items() if has_value(element)} - {_MODALITIES}
         found: dict[str, JsonElement] = {}
         where = And((_which(series, None), Not(In(("id",), ids))))
         after: list[str] | None = None

@@ -40,7 +40,7 @@ def spare(
         data=tmp_path_factory.mktemp("bad-input"),
         seed=True,
         environment={
-            "DICOM_TENANTS": "bad-input",
+            "DICOM_TENANTS": "bad-input,many",
             "DICOM_MAX_HEADER_BYTES": str(4 * 1024**2),
             "DICOM_MAX_INSTANCE_BYTES": str(_MOST_BYTES),
         },
@@ -176,7 +176,13 @@ def test_nesting_2000_deep_is_refused(client: httpx.Client) -> None:
     assert _failed(answer) == [43264]
 
 
-def test_5000_parts_are_stored_and_each_is_named(client: httpx.Client) -> None:
+def test_5000_parts_are_stored_and_each_is_named(spare: Server) -> None:
+    """In a tenant of its own: what it leaves is much to look at after each test."""
+    with httpx.Client(base_url=f"{spare.base_url}/many/v2", timeout=120) as client:
+        _store_5000(client)
+
+
+def _store_5000(client: httpx.Client) -> None:
     study, series = dicom.new_uid(), dicom.new_uid()
     template = dicom.instance(StudyInstanceUID=study, SeriesInstanceUID=series)
 
@@ -193,7 +199,6 @@ def test_5000_parts_are_stored_and_each_is_named(client: httpx.Client) -> None:
     assert len(answer.json()["00081199"]["Value"]) == 5_000
     found = client.get("/studies?includefield=NumberOfStudyRelatedInstances").json()
     assert found[0]["00201208"]["Value"] == [5_000]
-    assert client.delete(f"/studies/{study}").status_code == 204
 
 
 def test_10001_parts_are_too_many(client: httpx.Client) -> None:
