@@ -230,16 +230,17 @@ class Sequencer:
                 members=["bucket"],
             )
             self._bucket = newest[0]["bucket"] if newest else FIRST_BUCKET
+        bucket = self._bucket  # another request may move on while this one waits
         while True:
-            found = await self._documents.get(CHANGES.name, self._bucket, HEAD)
+            found = await self._documents.get(CHANGES.name, bucket, HEAD)
             if found is None:
-                await self._open(self._bucket, 1, _BEGINNING)
+                await self._open(bucket, 1, _BEGINNING)
             elif not found.body["closed"]:
+                self._bucket = bucket
                 return found
             else:
-                following = bucket_after(self._bucket)
-                await self._open(following, found.body["next"], found.body["timestamp"])
-                self._bucket = following
+                bucket = bucket_after(bucket)
+                await self._open(bucket, found.body["next"], found.body["timestamp"])
 
     async def _open(self, bucket: str, first: int, timestamp: str) -> None:
         head: JsonObject = {
