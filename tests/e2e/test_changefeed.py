@@ -67,7 +67,6 @@ def _url(ds: dicom.Dataset) -> str:
 
 
 @pytest.mark.spec("change-feed", 1, 2, 3, 19)
-@pytest.mark.spec("dicomweb", 17)
 def test_version_1(http: httpx.Client) -> None:
     for version in ("v1", "v2"):
         assert _feed(http, f"/{version}/changefeed") == []
@@ -195,11 +194,19 @@ def test_what_is_malformed_is_named(http: httpx.Client) -> None:
 
 
 @pytest.mark.spec("change-feed", 20, 25)
+@pytest.mark.spec("dicomweb", 17)
 def test_partitions_share_the_feed(http: httpx.Client) -> None:
     ds = dicom.ct()
     for name in ("P1", "p2"):
         _store(http, ds, prefix=f"/v2/partitions/{name}")
     assert [row["partitionName"] for row in _feed(http)] == ["P1", "p2"]
+    latest = http.get("/v2/changefeed/latest").json()
+    assert latest["partitionName"] == "p2"
+    assert [latest[f"{name}InstanceUid"] for name in ("study", "series", "sop")] == [
+        ds.StudyInstanceUID,
+        ds.SeriesInstanceUID,
+        ds.SOPInstanceUID,
+    ]
     assert http.delete(f"/v2/partitions/P1{_url(ds)}").status_code == 204
     rows = _feed(http)
     assert _kinds(rows) == [("Create", "Deleted"), ("Create", "Current"), ("Delete", "Deleted")]
