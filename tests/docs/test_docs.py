@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from functions import _catalogue
 from shared import errors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,3 +144,14 @@ def test_no_module_is_too_large_to_know() -> None:
             continue
         lines = len(path.read_text("utf-8").splitlines())
         assert lines <= (600 if part in ("tests", "bench") else 400), f"{path}: {lines} lines"
+
+
+def test_every_media_type_and_parameter_of_the_api_is_in_the_conformance_statement() -> None:
+    importlib.import_module("function_app")  # enters all triggers
+    text = _text("docs/conformance.md")
+    operations = list(_catalogue.operations())
+    assert len(operations) > 50
+    for operation in operations:
+        doc = operation.doc
+        for word in (*doc.answers, *doc.takes, *doc.query, *doc.headers):
+            assert f"`{word}`" in text, f"{operation.name}: {word}"
