@@ -268,8 +268,12 @@ def path_uid(req: Request, name: str) -> str:
     ------
     InvalidUid
         It breaks the syntax (spec dicomweb.md §2.6).
+    RouteNotFound
+        It names an operation, as ``$bulkUpdate``, that the resource does not have.
     """
     text = str(req.path_params[name])
+    if text.startswith("$"):
+        raise RouteNotFound("The path names no resource.")
     if not uid.is_valid(text):
         raise InvalidUid(
             f"{_KEYWORDS[name]} is not valid: a value of VR UI has at most {uid.MAX_LENGTH} "

@@ -27,7 +27,6 @@ _EVENTS = "comes with the fan-out of the feed"
 _WORKLIST = "comes with the worklist"
 ARGUED: dict[str, dict[int, str]] = {
     "dicomweb": {
-        6: _UPDATE,
         7: _SIGN_IN,
         8: _SIGN_IN,
         18: _WORKLIST,

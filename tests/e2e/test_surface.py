@@ -198,3 +198,12 @@ def test_addresses_begin_with_the_public_one_whatever_a_proxy_says(
     wrong = httpx.get(f"{server.base_url}/main/v3/studies", headers=inner)
     assert "inner" not in wrong.text
     assert "evil" not in wrong.text
+
+
+@pytest.mark.spec("dicomweb", 6)
+@pytest.mark.parametrize("path", ["/studies/$bulkUpdate", "/studies/$nothing"])
+def test_an_operation_that_the_version_does_not_have_is_404(
+    server: Server, tenants: tuple[str, str], path: str
+) -> None:
+    answer = httpx.post(f"{server.base_url}/{tenants[0]}/v1{path}", json={})
+    assert answer.status_code == 404
