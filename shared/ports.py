@@ -46,11 +46,12 @@ class StoredBlob:
 
 @dataclass(frozen=True, slots=True)
 class BlobInfo:
-    """A blob that is there: ``size`` in bytes, ``created`` in UTC."""
+    """A blob that is there: ``size`` in bytes, ``created`` in UTC, ``etag`` of its content."""
 
     key: str
     size: int
     created: datetime
+    etag: str
 
 
 class Blobs(Protocol):
@@ -115,8 +116,14 @@ class Blobs(Protocol):
         """Size and creation time of a blob, or ``None`` where there is none."""
         ...
 
-    async def delete(self, key: str) -> bool:
-        """Remove a blob. ``False`` if it was not there: deleting twice is no error."""
+    async def delete(self, key: str, etag: str | None = None) -> bool:
+        """Remove a blob. ``False`` if it was not there: deleting twice is no error.
+
+        Raises
+        ------
+        PreconditionFailed
+            ``etag`` is given, and others have written the blob anew since.
+        """
         ...
 
     def list(self, prefix: str) -> AsyncIterator[BlobInfo]:

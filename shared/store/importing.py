@@ -6,7 +6,7 @@ come twice, late, or after the process died at any write: the name of an error i
 content, and a file that is stored already, byte for byte, counts as taken in.
 
 Files below ``import/partitions/{partition}/`` go to that data partition, all others to the default
-one. A name is for one file: it must not be written again before it has left.
+one. A name that is written again before its file has left is not removed: it has another event.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ import logging
 from collections.abc import AsyncIterator
 from enum import Enum
 
-from shared.errors import AlreadyStored, BadRequest, BlobNotFound, DoesNotFit, RequestTooSlow
+from shared.errors import (
+    AlreadyStored,
+    BadRequest,
+    BlobNotFound,
+    DoesNotFit,
+    PreconditionFailed,
+    RequestTooSlow,
+)
 from shared.index.documents import iso
 from shared.index.partitions import Partitions
 from shared.index.schema import INDEX
@@ -43,6 +50,7 @@ class Imported(Enum):
     GONE = "taken in before"
     STORED = "stored"
     REFUSED = "moved to the errors"
+    WRITTEN_ANEW = "written anew meanwhile: that has an event of its own"
 
 
 class Importer:
@@ -69,14 +77,19 @@ class Importer:
         """Take in one file. Running it twice, or at the same time, ends in the same state."""
         if not blob.startswith(IMPORT):
             return Imported.NOT_OURS
+        found = await self._blobs.info(blob)
+        if found is None:
+            return Imported.GONE
         digest = hashlib.sha256()
         try:
             failure = await self._stored(blob, digest)
             if failure is not None:
                 await self._move_to_errors(blob, digest.hexdigest(), failure)
+            await self._blobs.delete(blob, found.etag)
         except BlobNotFound:
             return Imported.GONE
-        await self._blobs.delete(blob)
+        except PreconditionFailed:
+            return Imported.WRITTEN_ANEW
         if failure is not None:
             _log.warning("a dropped file is refused", extra={"reason": failure[0]})
         return Imported.STORED if failure is None else Imported.REFUSED

@@ -19,7 +19,14 @@ from shared.adapters.azure.blobs import AzureBlobs, ensure_container
 from shared.adapters.azure.clients import PIECE, blob_service
 from shared.adapters.azure.transport import Transport
 from shared.config import StorageConnection
-from shared.errors import AlreadyStored, BlobNotFound, RangeNotSatisfiable, Throttled, Unavailable
+from shared.errors import (
+    AlreadyStored,
+    BlobNotFound,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    Throttled,
+    Unavailable,
+)
 from shared.ports import ByteSpan
 
 KEY = "instances/Microsoft.Default/1.2/1.2.3/1.2.3.4/0000000000000000001.dcm"
@@ -401,6 +408,19 @@ async def test_delete_twice_is_no_error(blobs):
     assert await blobs.delete(KEY) is True
     assert await blobs.delete(KEY) is False
     assert await blobs.info(KEY) is None
+
+
+async def test_delete_of_what_was_written_anew_is_refused(blobs):
+    await _put(blobs, KEY, b"x")
+    before = await blobs.info(KEY)
+    await blobs.delete(KEY)
+    await _put(blobs, KEY, b"y")
+    with pytest.raises(PreconditionFailed):
+        await blobs.delete(KEY, before.etag)
+    assert await _read(blobs, KEY) == b"y"
+    now = await blobs.info(KEY)
+    assert await blobs.delete(KEY, now.etag) is True
+    assert await blobs.delete(KEY, now.etag) is False
 
 
 async def test_list_is_by_prefix_and_in_order(blobs):

@@ -8,7 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from shared.adapters.sqlite.documents import SqliteDocuments
-from shared.errors import AlreadyStored, BlobNotFound, RangeNotSatisfiable
+from shared.errors import (
+    AlreadyStored,
+    BlobNotFound,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+)
 from shared.ports import BlobInfo, ByteSpan, JsonObject, Operation, StoredBlob
 
 _PIECE = 64 * 1024
@@ -63,18 +68,24 @@ class MemoryBlobs:
         self.failing("info", key)
         if key not in self.content:
             return None
-        return BlobInfo(key, len(self.content[key]), self.created)
+        return self._info(key)
 
-    async def delete(self, key: str) -> bool:
+    def _info(self, key: str) -> BlobInfo:
+        data = self.content[key]
+        return BlobInfo(key, len(data), self.created, hashlib.sha256(data).hexdigest())
+
+    async def delete(self, key: str, etag: str | None = None) -> bool:
         """See ``Blobs.delete``."""
         self.failing("delete", key)
+        if etag is not None and key in self.content and self._info(key).etag != etag:
+            raise PreconditionFailed(key)
         return self.content.pop(key, None) is not None
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
         """See ``Blobs.list``."""
         for key in sorted(self.content):
             if key.startswith(prefix):
-                yield BlobInfo(key, len(self.content[key]), self.created)
+                yield self._info(key)
 
     async def close(self) -> None:
         """Nothing to release."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from shared.adapters.azure.blob_reader import BlobReader
 from shared.adapters.azure.clients import PIECE
 from shared.adapters.azure.failures import translated
-from shared.errors import AlreadyStored
+from shared.errors import AlreadyStored, PreconditionFailed
 from shared.ports import BlobInfo, ByteSpan, StoredBlob
 
 if TYPE_CHECKING:
@@ -66,15 +66,23 @@ class AzureBlobs:
             return None
         return _info(found)
 
-    async def delete(self, key: str) -> bool:
-        """Remove a blob; ``False`` if it was not there."""
-        from azure.core.exceptions import ResourceNotFoundError
+    async def delete(self, key: str, etag: str | None = None) -> bool:
+        """Remove a blob, if it still has that ETag; ``False`` if it was not there."""
+        from azure.core import MatchConditions
+        from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
 
+        condition: dict[str, Any] = {}
+        if etag is not None:
+            condition = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
         try:
             with translated():
-                await self._container.get_blob_client(key).delete_blob()
+                await self._container.get_blob_client(key).delete_blob(**condition)
         except ResourceNotFoundError:
             return False
+        except ResourceModifiedError as error:
+            if await self.info(key) is None:
+                return False  # Azurite answers so for an absent one, too
+            raise PreconditionFailed("The blob was written anew.") from error
         return True
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
@@ -100,7 +108,9 @@ async def ensure_container(service: BlobServiceClient, name: str) -> None:
 
 
 def _info(properties: Any) -> BlobInfo:
-    return BlobInfo(properties.name, properties.size, properties.creation_time)
+    # listings leave the quotation marks out, which a condition has to have
+    etag = f'"{str(properties.etag).strip(chr(34))}"'
+    return BlobInfo(properties.name, properties.size, properties.creation_time, etag)
 
 
 # Write ------------------------------------------------------------------------------------

@@ -47,6 +47,24 @@ async def test_the_same_file_again_is_no_error(tenant: Tenant) -> None:
     assert len(await tenant.indexed("outbox")) == 1
 
 
+async def test_a_name_that_is_written_anew_meanwhile_is_taken_in_too(tenant: Tenant) -> None:
+    second = dicom.base(SOPInstanceUID="2.25.104")
+    tenant.blobs.content[_BLOB] = dicom.base()
+
+    def write_anew(call: str, key: str) -> None:
+        if call == "delete" and key == _BLOB:
+            tenant.blobs.failing = lambda _call, _key: None
+            tenant.blobs.content[_BLOB] = second
+
+    tenant.blobs.failing = write_anew
+    importer = _importer(tenant)
+    assert await importer.take_in(_BLOB) is Imported.WRITTEN_ANEW
+    assert tenant.blobs.content[_BLOB] == second
+    assert await importer.take_in(_BLOB) is Imported.STORED
+    assert len(await tenant.indexed("instance")) == 2
+    assert _BLOB not in tenant.blobs.content
+
+
 async def test_another_content_under_the_same_uids_is_refused(tenant: Tenant) -> None:
     await tenant.store(dicom.base())
     tenant.blobs.content[_BLOB] = dicom.base(PatientID="OTHER")
