@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from shared.dicom import transfer_syntax
 from shared.dicom.codestream import require_declared_size
+from shared.dicom.completeness import whole_frame
 from shared.dicom.frames import PixelDescription
 from shared.errors import UnusablePixelData
 
@@ -29,6 +30,9 @@ _ONE_AT_A_TIME: Final = Lock()
 
 _JPEG_QUALITY: Final = 90
 _SUBSAMPLED: Final = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420"})
+_JPEG_LS: Final = frozenset(
+    {transfer_syntax.JPEG_LS_LOSSLESS, transfer_syntax.JPEG_LS_NEAR_LOSSLESS}
+)
 _FLOATS: Final = frozenset({"OF", "OD"})
 
 
@@ -79,13 +83,16 @@ def decode_frame(data: bytes, pixels: PixelDescription) -> NativeFrame:
     if pixels.frame_bits() // 8 > _MOST_PIXEL_BYTES:
         raise UnusablePixelData("The frame is too large to be decoded.")
     require_declared_size(data, pixels)
+    data = whole_frame(data, pixels)
     decoder = get_decoder(pixels.transfer_syntax_uid)
     try:
         source = encapsulate([data], has_bot=False)
         # an array: only then are signs put right that JPEG-LS lacks and JPEG 2000 may lack, and
         # colours by pixel whatever the decoder gives
         options = {**_options(pixels), "number_of_frames": 1, "pixel_keyword": "PixelData"}
-        array, described = decoder.as_array(source, index=0, raw=True, **options)
+        array, described = decoder.as_array(
+            source, index=0, raw=True, decoding_plugin=_plugin(pixels), **options
+        )
         if pixels.samples > 1 and pixels.planar_configuration == 1:
             array = array.transpose(2, 0, 1)
         native = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
@@ -132,9 +139,12 @@ def frame_array(data: bytes, pixels: PixelDescription, *, is_encapsulated: bool)
     syntax = pixels.transfer_syntax_uid if is_encapsulated else transfer_syntax.EXPLICIT_LE
     if is_encapsulated:
         require_declared_size(data, pixels)
+        data = whole_frame(data, pixels)
     try:
         source = encapsulate([data], has_bot=False) if is_encapsulated else data
-        array, described = get_decoder(syntax).as_array(source, index=0, **options)
+        array, described = get_decoder(syntax).as_array(
+            source, index=0, decoding_plugin=_plugin(pixels), **options
+        )
     except Exception as error:  # decoders of many origins raise whatever they like
         raise UnusablePixelData("The frame cannot be decoded.") from error
     return array, str(described["photometric_interpretation"])
@@ -152,6 +162,11 @@ def decoded_description(pixels: PixelDescription) -> PixelDescription:
         transfer_syntax_uid=transfer_syntax.EXPLICIT_LE,
         photometric_interpretation=photometric,
     )
+
+
+def _plugin(pixels: PixelDescription) -> str:
+    """CharLS for JPEG-LS: the other decoder of it makes up what a frame lacks."""
+    return "pyjpegls" if pixels.transfer_syntax_uid in _JPEG_LS else ""
 
 
 def _options(pixels: PixelDescription) -> dict[str, Any]:

@@ -8,7 +8,9 @@ import httpx
 import numpy as np
 import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
 
 from shared.dicom import transfer_syntax
 from tests.e2e.test_retrieve import _parts, _path, _store
@@ -145,3 +147,29 @@ def test_what_cannot_be_decoded_is_said_or_breaks_off_and_is_never_a_wrong_pictu
     assert http.get(f"{_path(lost)}/frames/1", headers=octets).status_code == 406
     stored = {"Accept": "application/dicom; transfer-syntax=*"}
     assert http.get(_path(lost), headers=stored).status_code == 200
+
+
+@pytest.mark.bug_report(22)
+@pytest.mark.parametrize(
+    "name", ["MR_small_jpeg_ls_lossless.dcm", "JPGExtended.dcm", "SC_rgb_jpeg_dcmtk.dcm"]
+)
+def test_what_a_frame_lacks_is_not_made_up(http: httpx.Client, name: str) -> None:
+    """JPEG decoders fill up a frame that was cut short, and say nothing."""
+    ds = pydicom.dcmread(str(get_testdata_file(name)))
+    (frame,) = generate_frames(ds.PixelData, number_of_frames=1)
+    kept = len(frame) * 6 // 10
+    ds.PixelData = encapsulate([frame[:kept] + bytes(kept % 2)])
+    ds.StudyInstanceUID, ds.SOPInstanceUID = dicom.new_uid(), dicom.new_uid()
+    _store(http, ds, syntax=ds.file_meta.TransferSyntaxUID)
+    path = _path(ds)
+    for url, accept in (
+        (f"{path}/frames/1", "application/octet-stream"),
+        (path, "application/dicom"),
+        (f"{path}/rendered", "image/png"),
+        (f"{path}/frames/1/thumbnail", "image/jpeg"),
+    ):
+        answer = http.get(url, headers={"Accept": accept})
+        assert answer.status_code == 406, url
+        assert "cut short or damaged" in answer.text or "cannot be decoded" in answer.text
+    stored = http.get(path, headers={"Accept": "application/dicom; transfer-syntax=*"})
+    assert _read(stored.content).PixelData == ds.PixelData
