@@ -185,8 +185,8 @@ def _choice(req: Request, asked: Asked) -> Choice:
 
 
 def _etag(req: Request, subject: Subject, choice: Choice) -> str:
-    """Of a picture: the version of the file, what is asked of it, and the type."""
-    query = f"{req.url.path.rpartition('/instances/')[2]}?{req.url.query}"
+    """Of a picture: the version of the file, what is asked of it, the type and the form."""
+    query = f"{choice.payload.name} {req.url.path.rpartition('/instances/')[2]}?{req.url.query}"
     return entity_tag(
         f"{subject.file.version}-{choice.media_type.rpartition('/')[2]}-{_digest(query)}"
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shared.dicom.frames import PixelDescription
 from shared.dicom.pixels import frame_array
 from shared.errors import UnusablePixelData
-from shared.render.grey import brightness
+from shared.render.grey import grey_levels
 from shared.render.header import read_header, text
 from shared.render.parameters import Rendering, Viewport
 
@@ -103,7 +103,6 @@ def _picture(source: Source, ds: Dataset, frame: bytes, number: int, how: Render
 
 
 def _drawn(source: Source, ds: Dataset, frame: bytes, number: int, how: Rendering) -> Image:
-    import numpy as np
     from PIL import Image
 
     array, photometric = frame_array(frame, source.pixels, is_encapsulated=source.is_encapsulated)
@@ -112,8 +111,7 @@ def _drawn(source: Source, ds: Dataset, frame: bytes, number: int, how: Renderin
     elif photometric in _COLOURS:
         shown = _eight_bits(array, source.pixels.bits_stored)
     elif photometric.startswith("MONOCHROME") or array.ndim == 2:
-        grey = brightness(array, ds, source.pixels, number, how.window)
-        shown = np.round(grey * 255).astype(np.uint8)
+        shown = grey_levels(array, ds, source.pixels, number, how.window)
     else:
         raise UnusablePixelData(f"Images of {photometric[:16]} cannot be rendered.")
     if how.with_overlays:
@@ -139,7 +137,7 @@ def _eight_bits(array: NDArray[Any], bits: int) -> NDArray[Any]:
 
     if bits > 8:
         array = array >> (bits - 8)
-    return np.ascontiguousarray(array.astype(np.uint8))
+    return np.ascontiguousarray(array.astype(np.uint8, copy=False))
 
 
 # Overlays ---------------------------------------------------------------------------------

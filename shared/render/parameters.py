@@ -138,9 +138,15 @@ def annotations_of(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _quality(text: str | None) -> int:
     if text is None:
         return 100
-    if not text.strip().isascii() or not text.strip().isdigit() or not 1 <= int(text[:9]) <= 100:
+    digits = text.strip()
+    if (
+        not digits.isascii()
+        or not digits.isdigit()
+        or len(digits) > 3
+        or not 1 <= int(digits) <= 100
+    ):
         raise MalformedQuery("quality must be a whole number from 1 to 100.")
-    return int(text)
+    return int(digits)
 
 
 def _icc_profile(text: str | None) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
+from typing import Final
 
 from shared.config import Limits
 from shared.dicom import transfer_syntax
@@ -17,6 +19,9 @@ from shared.retrieve import instances
 from shared.retrieve.content import inflated, read_span
 from shared.retrieve.decoding import AT_ONCE
 from shared.retrieve.instances import Address, StoredFile, frame_table
+
+_MOST_TRIED: Final = 50
+_MOST_OF_A_SERIES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ class RenderService:
     async def representative(self, address: Address) -> Subject:
         """The image that stands for a study or series: the middle one of its first series.
 
+        If that cannot be shown its neighbours are tried, then the other series.
+
         Raises
         ------
         NotFound, UnusablePixelData
@@ -79,12 +86,8 @@ class RenderService:
         if address.instance is not None:
             return await self.image(address)
         found = await self.images(address)
-        first = [file for file in found if file.series == found[0].series]
-        # the middle may be something else than an image after all: then its neighbours
-        order = sorted(range(len(first)), key=lambda at: abs(at - len(first) // 2))
         trouble: NotFound | UnusablePixelData | None = None
-        for at in order[:_MOST_TRIED]:
-            file = first[at]
+        for file in islice(_by_prominence(found), _MOST_TRIED):
             try:
                 return await self.image(
                     Address(address.partition, file.study, file.series, file.instance)
@@ -106,16 +109,15 @@ class RenderService:
             It cannot be rendered.
         """
         source = await self._source(subject)
-        frame = await self._frame(subject, number)
-        async with AT_ONCE:
-            return await asyncio.to_thread(render, source, frame, number, how, media_type)
+        return await self._picture(subject, source, number, how, media_type)
 
     async def pictures(
         self, subject: Subject, numbers: Sequence[int], how: Rendering, media_type: str
     ) -> AsyncIterator[bytes]:
         """Several frames, one after the other."""
+        source = await self._source(subject)
         for number in numbers:
-            yield await self.picture(subject, number, how, media_type)
+            yield await self._picture(subject, source, number, how, media_type)
 
     async def whole(self, subject: Subject, how: Rendering, media_type: str) -> bytes:
         """An instance as one picture: its first frame, or as GIF all of them.
@@ -138,6 +140,13 @@ class RenderService:
         frames = [await self._frame(subject, number) for number in range(1, count + 1)]
         async with AT_ONCE:
             return await asyncio.to_thread(render_all, source, frames, how)
+
+    async def _picture(
+        self, subject: Subject, source: Source, number: int, how: Rendering, media_type: str
+    ) -> bytes:
+        frame = await self._frame(subject, number)
+        async with AT_ONCE:
+            return await asyncio.to_thread(render, source, frame, number, how, media_type)
 
     def _require_size(self, table: FrameTable) -> None:
         pixels = table.pixels
@@ -168,4 +177,14 @@ class RenderService:
         return place.cut(b"".join([piece async for piece in pieces]))
 
 
-_MOST_TRIED = 5
+def _by_prominence(files: list[StoredFile]) -> Iterator[StoredFile]:
+    """The middle of the first series and its neighbours, the same of the next, then the rest."""
+    series = [list(group) for _, group in groupby(files, key=lambda file: file.series)]
+    ordered = [
+        [group[at] for at in sorted(range(len(group)), key=lambda at: abs(at - len(group) // 2))]
+        for group in series
+    ]
+    for group in ordered:
+        yield from group[:_MOST_OF_A_SERIES]
+    for group in ordered:
+        yield from group[_MOST_OF_A_SERIES:]

@@ -119,6 +119,21 @@ def test_thumbnails(http: httpx.Client) -> None:
     assert http.get("/studies/1.2/thumbnail").status_code == 404
 
 
+def test_the_thumbnail_of_a_study_comes_from_the_first_series_that_has_one(
+    http: httpx.Client,
+) -> None:
+    study = dicom.new_uid()
+    uids = sorted(dicom.new_uid() for _ in range(2))
+    video = dicom.encapsulated([bytes(100)], **_GREY, StudyInstanceUID=study)
+    picture = _stack(1, StudyInstanceUID=study)
+    for ds, uid, number in ((video, uids[0], 1), (picture, uids[1], 2)):
+        ds.SeriesInstanceUID, ds.SeriesNumber = uid, number
+    _store(http, video, syntax=dicom.HEVC)
+    _store(http, picture)
+    assert http.get(f"/studies/{study}/thumbnail").status_code == 200
+    assert http.get(f"/studies/{study}/series/{uids[0]}/thumbnail").status_code == 406
+
+
 def test_what_has_no_picture(http: httpx.Client) -> None:
     report = dicom.structured_report()
     video = dicom.encapsulated([bytes(100)], **_GREY)
@@ -147,5 +162,7 @@ def test_a_picture_is_fetched_once(http: httpx.Client) -> None:
     assert http.get(f"{url}?quality=5", headers=tag).status_code == 200
     assert http.get(url, headers=tag | {"Accept": "image/png"}).status_code == 200
     assert http.get(url.replace("/2/", "/1/"), headers=tag).status_code == 200
+    parts = {"Accept": 'multipart/related; type="image/jpeg"'}
+    assert http.get(url, headers=tag | parts).status_code == 200
     warned = http.get(f"{url}?annotation=patient,moon")
     assert warned.headers["warning"].startswith("299")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -17,8 +18,9 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from shared.dicom import transfer_syntax
-from shared.dicom.frames import FrameTable
+from shared.dicom.frames import FrameTable, PixelDescription
 from shared.errors import NotDicom, UnusablePixelData
+from shared.render.grey import grey_levels
 from shared.render.image import GIF, JPEG, PNG, Source, render, render_all
 from shared.render.parameters import Rendering, Viewport, Window
 from tests.support import dicom
@@ -231,6 +233,41 @@ def test_palettes_planes_and_sixteen_bits_of_colour() -> None:
         Rows=2, Columns=2, BitsAllocated=16, BitsStored=16, HighBit=15, PixelData=deep
     )
     assert _picture(ds).tolist() == pixels.tolist()
+
+
+def test_a_segmented_palette() -> None:
+    """PS3.3 C.7.9.2: a discrete segment of two values, then a line to the last."""
+    ds = _grey([0, 1, 2, 5], PhotometricInterpretation="PALETTE COLOR")
+    for colour in ("Red", "Green", "Blue"):
+        ds.add_new(f"{colour}PaletteColorLookupTableDescriptor", "US", [6, 0, 16])
+        segments = np.array([0, 2, 0, 10 * 257, 1, 4, 50 * 257], "<u2")
+        ds.add_new(f"Segmented{colour}PaletteColorLookupTableData", "OW", segments.tobytes())
+    assert _picture(ds)[..., 0].tolist() == [[0, 10, 20, 50]]
+
+
+def test_native_ybr_becomes_rgb() -> None:
+    rgb = np.array([[[200, 30, 60], [200, 30, 60]], [[10, 250, 90], [10, 250, 90]]], np.uint8)
+    ybr = np.asarray(Image.fromarray(rgb).convert("YCbCr"))
+    size = {"Rows": 2, "Columns": 2}
+    full = dicom.colour(**size, PhotometricInterpretation="YBR_FULL", PixelData=ybr.tobytes())
+    assert np.abs(_picture(full).astype(int) - rgb).max() <= 2
+    halved = b"".join(bytes([left[0], right[0], left[1], left[2]]) for left, right in ybr.tolist())
+    subsampled = dicom.colour(**size, PhotometricInterpretation="YBR_FULL_422", PixelData=halved)
+    assert np.abs(_picture(subsampled).astype(int) - rgb).max() <= 2
+
+
+def test_the_memory_for_a_large_frame_is_that_of_its_pixels() -> None:
+    stored = np.arange(4096, dtype="<u2").repeat(4096).reshape(4096, 4096)
+    ds = _grey([0], RescaleSlope="1.5", RescaleIntercept="-7", PixelPaddingValue=0)
+    pixels = PixelDescription(dicom.EXPLICIT_LE, 4096, 4096, 1, 16, 16, 0, 0, "MONOCHROME2")
+    tracemalloc.start()
+    shown = grey_levels(stored, ds, pixels, 1, None)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert shown[0].max() == 0
+    assert shown[1, 0] == 0
+    assert shown[-1, 0] == 255
+    assert most < shown.nbytes + 64 * 1024 * 1024
 
 
 @pytest.mark.bug_report(26)

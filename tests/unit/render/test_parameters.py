@@ -36,6 +36,7 @@ def test_all_parameters() -> None:
     ("name", "value"),
     [
         *(("quality", value) for value in ("0", "101", "-1", "1.5", "x", "", "١", "9" * 400)),
+        ("quality", "0000001001"),
         *(("viewport", value) for value in ("1", "0,1", "1,1,1", "x,y", "9000,1", "1.5,1", "-1,1")),
         *(("viewport", f"10,10,{rest}") for rest in ("-1,0,1,1", "0,0,0,1", "0,0,1,nan", "1,1,1")),
         *(("window", value) for value in ("1,2", "1,2,cubic", "1,0,sigmoid", "1,0.5,linear")),
