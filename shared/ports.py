@@ -54,6 +54,14 @@ class BlobInfo:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class BlobPage:
+    """Some blobs of a listing. ``marker`` is opaque and leads to this page again, for good."""
+
+    marker: str
+    blobs: list[BlobInfo]
+
+
 class Blobs(Protocol):
     """Bytes under a key. A key is written once; its content never changes."""
 
@@ -126,8 +134,16 @@ class Blobs(Protocol):
         """
         ...
 
-    def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        """All blobs whose key starts with ``prefix``, in order of the key."""
+    def pages(self, prefix: str, marker: str = "") -> AsyncIterator[BlobPage]:
+        """All blobs whose key starts with ``prefix``, in order of the key, page by page.
+
+        Parameters
+        ----------
+        prefix : str
+            What keys start with.
+        marker : str
+            Of the page to begin with, as an earlier listing of the same prefix gave it.
+        """
         ...
 
     async def close(self) -> None:

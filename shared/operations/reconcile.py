@@ -42,12 +42,18 @@ class Reconciler:
     """The operation ``reconcile`` of one tenant. Input: ``repair``, or only report."""
 
     def __init__(
-        self, documents: Documents, blobs: Blobs, partitions: Partitions, completer: Completer
+        self,
+        documents: Documents,
+        blobs: Blobs,
+        partitions: Partitions,
+        completer: Completer,
+        step_s: float = _STEP_S,
     ) -> None:
         self._documents = documents
         self._blobs = blobs
         self._partitions = partitions
         self._completer = completer
+        self._step_s = step_s
 
     async def step(self, work: Work) -> Step:
         """Look at files for half a minute, or at a page of the index once all files are done."""
@@ -61,32 +67,38 @@ class Reconciler:
     # From the files to the index ------------------------------------------------------------
 
     async def _look_at_files(self, work: Work) -> Step:
-        began = time.monotonic()
+        began, looked = time.monotonic(), False
         counts = Counter(work.results)
         done = work.checkpoint.get("study", "")
-        async with aclosing(self._studies(done)) as studies:
-            async for study, files in studies:
-                if time.monotonic() - began > _STEP_S:
-                    return Step({"study": done}, dict(counts))
+        async with aclosing(self._studies(done, work.checkpoint.get("marker", ""))) as studies:
+            async for study, files, marker in studies:
+                if looked and time.monotonic() - began > self._step_s:
+                    return Step({"study": done, "marker": marker}, dict(counts))
                 counts.update(await self._look_at_study(files, repair=work.input["repair"]))
-                done = study
+                done, looked = study, True
         return Step({"after": None}, dict(counts))
 
-    async def _studies(self, done: str) -> AsyncGenerator[tuple[str, list[BlobInfo]], None]:
-        """The files of each study behind ``done``, a folder, in order of the folders."""
-        folder, files = "", list[BlobInfo]()
-        async for blob in self._blobs.list(_ROOT):
-            if parse_blob_key(blob.key) is None:
-                continue
-            of = blob.key.rsplit("/", 3)[0] + "/"
-            if of != folder:
-                if files:
-                    yield folder, files
-                folder, files = of, []
-            if of > done:
-                files.append(blob)
+    async def _studies(
+        self, done: str, marker: str
+    ) -> AsyncGenerator[tuple[str, list[BlobInfo], str], None]:
+        """The files of each study behind ``done``, a folder, in order of the folders.
+
+        With each study comes the marker of the page of the listing that it begins in.
+        """
+        folder, files, begins = "", list[BlobInfo](), marker
+        async for page in self._blobs.pages(_ROOT, marker):
+            for blob in page.blobs:
+                if parse_blob_key(blob.key) is None:
+                    continue
+                of = blob.key.rsplit("/", 3)[0] + "/"
+                if of != folder:
+                    if files:
+                        yield folder, files, begins
+                    folder, files, begins = of, [], page.marker
+                if of > done:
+                    files.append(blob)
         if files:
-            yield folder, files
+            yield folder, files, begins
 
     async def _look_at_study(self, files: list[BlobInfo], *, repair: bool) -> Counter[str]:
         counts: Counter[str] = Counter(files=len(files))

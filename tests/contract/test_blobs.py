@@ -81,7 +81,7 @@ async def _drain(reading: AsyncIterator[bytes]) -> None:
 
 
 async def _list(blobs: AzureBlobs, prefix: str) -> list[str]:
-    return [info.key async for info in blobs.list(prefix)]
+    return [info.key async for page in blobs.pages(prefix) for info in page.blobs]
 
 
 # Write ------------------------------------------------------------------------------------
@@ -429,8 +429,21 @@ async def test_list_is_by_prefix_and_in_order(blobs):
     assert await _list(blobs, "b") == ["b", "b/10", "b/2", "b/ü"]
     assert await _list(blobs, "b/") == ["b/10", "b/2", "b/ü"]
     assert await _list(blobs, "z") == []
-    (info,) = [info async for info in blobs.list("c")]
+    (info,) = [info async for page in blobs.pages("c") for info in page.blobs]
     assert info == await blobs.info("c")
+
+
+async def test_a_listing_goes_on_at_a_page_that_it_gave(blobs):
+    keys = [f"p/{number:02}" for number in range(7)]
+    for key in [*keys, "q"]:
+        await _put(blobs, key, b"x")
+    blobs.blobs_in_page = 3
+    pages = [page async for page in blobs.pages("p/")]
+    assert [[info.key for info in page.blobs] for page in pages] == [keys[:3], keys[3:6], keys[6:]]
+    await blobs.delete(keys[3])
+    await _put(blobs, "p/031", b"x")
+    again = [info.key async for page in blobs.pages("p/", pages[1].marker) for info in page.blobs]
+    assert again == ["p/031", *keys[4:]]
 
 
 @pytest.mark.parametrize("key", ["a b", "ü/😀", "a%2Fb", "a+b?c&d#e", "(1)'\"~"])

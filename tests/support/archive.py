@@ -163,8 +163,8 @@ async def look(connection: str, index: Path, tenant: str = "main") -> Archive:
         archive.documents = await _all(documents, "index", "pk")
         changes = await _all(documents, "changes", "bucket")
         archive.entries = [body for body in changes if body["type"] == ENTRY]
-        async for info in blobs.list(""):
-            archive.blobs.add(info.key)
+        async for page in blobs.pages(""):
+            archive.blobs.update(info.key for info in page.blobs)
     finally:
         await documents.close()
         await blobs.close()

@@ -14,7 +14,7 @@ from shared.errors import (
     PreconditionFailed,
     RangeNotSatisfiable,
 )
-from shared.ports import BlobInfo, ByteSpan, JsonObject, Operation, StoredBlob
+from shared.ports import BlobInfo, BlobPage, ByteSpan, JsonObject, Operation, StoredBlob
 
 _PIECE = 64 * 1024
 
@@ -41,6 +41,8 @@ class MemoryBlobs:
         self.content: dict[str, bytes] = {}
         self.failing: Callable[[str, str], None] = lambda _call, _key: None
         self.created = datetime(2026, 1, 1, tzinfo=UTC)
+        self.blobs_in_page = 5000
+        self.listed = 0
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredBlob:
         """See ``Blobs.put``."""
@@ -81,11 +83,14 @@ class MemoryBlobs:
             raise PreconditionFailed(key)
         return self.content.pop(key, None) is not None
 
-    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        """See ``Blobs.list``."""
-        for key in sorted(self.content):
-            if key.startswith(prefix):
-                yield self._info(key)
+    async def pages(self, prefix: str, marker: str = "") -> AsyncIterator[BlobPage]:
+        """See ``Blobs.pages``."""
+        found = [key for key in sorted(self.content) if key.startswith(prefix) and key > marker]
+        self.listed += len(found)
+        for at in range(0, len(found), self.blobs_in_page):
+            keys = found[at : at + self.blobs_in_page]
+            yield BlobPage(marker, [self._info(key) for key in keys])
+            marker = keys[-1]
 
     async def close(self) -> None:
         """Nothing to release."""

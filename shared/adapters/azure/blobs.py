@@ -12,7 +12,7 @@ from shared.adapters.azure.blob_reader import BlobReader
 from shared.adapters.azure.clients import PIECE
 from shared.adapters.azure.failures import translated
 from shared.errors import AlreadyStored, PreconditionFailed
-from shared.ports import BlobInfo, ByteSpan, StoredBlob
+from shared.ports import BlobInfo, BlobPage, ByteSpan, StoredBlob
 
 if TYPE_CHECKING:
     from azure.storage.blob.aio import BlobClient, BlobServiceClient
@@ -21,6 +21,7 @@ _RANGE_NOT_SATISFIABLE = 416
 _HASHED_INLINE = 256 * 1024
 _SMALL = 16 * 1024
 _WRITER = "writer"
+_MOST_IN_PAGE = 5000
 
 
 class AzureBlobs:
@@ -37,6 +38,7 @@ class AzureBlobs:
     def __init__(self, service: BlobServiceClient, container: str) -> None:
         self._service = service
         self._container = service.get_container_client(container)
+        self.blobs_in_page = _MOST_IN_PAGE
         self._reader = BlobReader(service, container)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredBlob:
@@ -85,11 +87,16 @@ class AzureBlobs:
             raise PreconditionFailed("The blob was written anew.") from error
         return True
 
-    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        """All blobs whose key starts with ``prefix``, in order of the key."""
+    async def pages(self, prefix: str, marker: str = "") -> AsyncIterator[BlobPage]:
+        """See ``Blobs.pages``."""
+        listing = self._container.list_blobs(
+            name_starts_with=prefix, results_per_page=self.blobs_in_page
+        )
         with translated():
-            async for found in self._container.list_blobs(name_starts_with=prefix):
-                yield _info(found)
+            pages = listing.by_page(continuation_token=marker or None)
+            async for page in pages:
+                yield BlobPage(marker, [_info(found) async for found in page])
+                marker = pages.continuation_token or ""  # type: ignore[attr-defined]
 
     async def close(self) -> None:
         """Close the client."""

@@ -13,12 +13,13 @@ from tests.unit.store.conftest import Tenant, tenant
 __all__ = ["tenant"]
 
 
-async def _run(tenant: Tenant, *, repair: bool = True) -> JsonObject:
+async def _run(tenant: Tenant, *, repair: bool = True, **options: float) -> JsonObject:
     kind = Reconciler(
         tenant.documents,
         tenant.blobs,
         Partitions(tenant.documents, tenant.clock),
         tenant.completer,
+        **options,
     )
     checkpoint: JsonObject = {}
     results: JsonObject = {}
@@ -63,6 +64,22 @@ async def test_a_report_changes_nothing(tenant: Tenant) -> None:
     tenant.clock.pass_by(minutes=20)
     assert (await _run(tenant, repair=False))["notIndexed"] == 1
     assert not await tenant.indexed("instance")
+
+
+async def test_each_step_begins_where_the_one_before_ended(tenant: Tenant) -> None:
+    """Not at the first file: a tenant may have hundreds of millions."""
+    tenant.blobs.blobs_in_page = 3
+    for number in range(9):
+        study = f"{dicom.STUDY}.{number}"
+        for instance in range(2):
+            uid = f"{dicom.INSTANCE}.{number}.{instance}"
+            await tenant.store(dicom.base(StudyInstanceUID=study, SOPInstanceUID=uid))
+    await _empty_index(tenant)
+    tenant.clock.pass_by(minutes=20)
+    found = await _run(tenant, step_s=0)
+    assert (found["files"], found["repaired"], found["indexed"]) == (18, 18, 18)
+    assert len(await tenant.indexed("instance")) == 18
+    assert tenant.blobs.listed < 18 * 7, "from the first file each time it were 18 × 9"
 
 
 async def test_older_versions_are_left_and_counted(tenant: Tenant) -> None:
