@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import socket
 from pathlib import Path
@@ -14,7 +16,8 @@ from devtools.process import Stop
 
 MARKER = "made-by-dev.py"
 _FOLDERS = ("azurite", "index", "host", "logs")
-_FILES = (MARKER, "ports.json", "serve.lock", "setup.lock")
+_KEY = "secrets.key"
+_FILES = (MARKER, "ports.json", "serve.lock", "setup.lock", _KEY)
 _SERVICES = ("blob", "queue", "table")
 
 
@@ -71,6 +74,14 @@ class DataFolder:
         for name in _FOLDERS:
             shutil.rmtree(self.path / name, ignore_errors=True)
             (self.path / name).mkdir()
+
+    def secrets_key(self) -> str:
+        """The key of ``DICOM_SECRETS_KEY``, made at the first run."""
+        file = self.path / _KEY
+        if not file.exists():
+            file.touch(0o600)
+            file.write_bytes(base64.urlsafe_b64encode(secrets.token_bytes(32)))
+        return file.read_text("ascii")
 
     def ports(self) -> dict[str, int]:
         """Free ports for Azurite's services: those of the last run where they are still free."""

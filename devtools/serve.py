@@ -68,7 +68,8 @@ def serve(port: int, data: Path, *, fresh: bool) -> int:
         if fresh:
             folder.clear()
         connection = _start_azurite(parts, node, folder)
-        environment = _app_environment(os.environ, connection, folder.path, port)
+        before = {"DICOM_SECRETS_KEY": folder.secrets_key(), **os.environ}
+        environment = _app_environment(before, connection, folder.path, port)
         parts.start("seed", [PYTHON, "-m", "local_host.seed"], environment)
         host: list[str | Path] = [PYTHON, "-m", "local_host", "--app", ".", "--port", str(port)]
         parts.start("app", [*host, "--state", folder.path / "host"], environment)
@@ -191,6 +192,7 @@ def _app_environment(
     return {
         # above the app's own limit, whose answer says more than the host's
         "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(app_limit + _MIB),
+        "DICOM_EXPORT_HOSTS": "127.0.0.1,localhost,*.blob.core.windows.net",
         **kept,
         "AzureWebJobsStorage": connection,
         "DicomStorage": connection,

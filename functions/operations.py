@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from urllib.parse import urljoin
 
 import azure.functions as func
 from starlette.requests import Request
@@ -13,7 +14,12 @@ from functions._catalogue import Doc
 from functions._http import Call, dicomweb
 from shared.container import services
 from shared.errors import MalformedRequest, OperationNotFound, OperationRunning, RouteNotFound
-from shared.operations.models import OPERATIONS_POISON_QUEUE, OPERATIONS_QUEUE, Status
+from shared.operations.models import (
+    OPERATIONS_POISON_QUEUE,
+    OPERATIONS_QUEUE,
+    RESOURCES,
+    Status,
+)
 from shared.operations.reconcile import RECONCILE
 from shared.ports import JsonObject
 
@@ -130,8 +136,13 @@ def _shown(call: Call, body: JsonObject) -> JsonObject:
     }
     if body.get("percent") is not None:
         shown["percentComplete"] = body["percent"]
-    if body["results"]:
-        shown["results"] = body["results"]
+    results = dict(body["results"])
+    resources = results.pop(RESOURCES, None)
+    if resources:
+        # those of the service itself are kept without its address, which may change
+        shown["resources"] = [urljoin(f"{service_url(call)}/", each) for each in resources]
+    if results:
+        shown["results"] = results
     if "error" in body:
         shown["error"] = body["error"]
     return shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from shared.web.cors import CrossOrigin
 
 MIB = 1024 * 1024
+_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,20 @@ class CosmosConnection:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """Where exports may go (``shared.export.addresses``). Without credentials there is no export.
+
+    ``credentials`` has ``sas`` and ``identity``, or one of them. ``at_once`` is how many files of
+    one export are under way at a time, each with some 12 MiB of memory where the destination does
+    not fetch it itself.
+    """
+
+    hosts: tuple[str, ...] = ("*.blob.core.windows.net",)
+    credentials: frozenset[str] = frozenset({"sas", "identity"})
+    at_once: int = 8
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of the app.
 
@@ -70,6 +86,8 @@ class Settings:
     commit_grace_s: float = 900.0
     limits: Limits = field(default_factory=Limits)
     cross_origin: CrossOrigin = field(default_factory=CrossOrigin)
+    export: ExportSettings = field(default_factory=ExportSettings)
+    secrets_keys: tuple[str, ...] = field(default=(), repr=False)
 
 
 class SettingMissing(Exception):
@@ -131,6 +149,42 @@ def _cross_origin(environment: Mapping[str, str]) -> CrossOrigin:
         frozenset(word.lower() for word in words),
         _positive(environment, "DICOM_CORS_MAX_AGE_SECONDS", CrossOrigin().max_age_s),
     )
+
+
+def _export(environment: Mapping[str, str]) -> ExportSettings:
+    default = ExportSettings()
+    hosts = _words(environment, "DICOM_EXPORT_HOSTS") or default.hosts
+    for host in hosts:
+        if "*" in host.removeprefix("*.") or "/" in host:
+            raise SettingMissing(
+                f"DICOM_EXPORT_HOSTS must list hosts as account.blob.core.windows.net, not {host!r}"
+            )
+    words = _words(environment, "DICOM_EXPORT_CREDENTIALS") or tuple(default.credentials)
+    if words != ("off",) and not set(words) <= default.credentials:
+        raise SettingMissing("DICOM_EXPORT_CREDENTIALS must be off, or list sas and identity")
+    return ExportSettings(
+        hosts,
+        default.credentials & set(words),
+        _positive(environment, "DICOM_EXPORT_CONCURRENCY", default.at_once),
+    )
+
+
+def _secrets_keys(environment: Mapping[str, str]) -> tuple[str, ...]:
+    keys = tuple(environment.get("DICOM_SECRETS_KEY", "").replace(",", " ").split())
+    if not all(_is_key(key) for key in keys):  # the message must not repeat it
+        raise SettingMissing("DICOM_SECRETS_KEY must be 32 bytes in URL-safe base64")
+    return keys
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text, altchars=b"-_", validate=True)) == _KEY_BYTES
+    except ValueError:
+        return False
+
+
+def _words(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(environment.get(name, "").lower().replace(",", " ").split())
 
 
 def _storage(environment: Mapping[str, str]) -> StorageConnection:
@@ -196,4 +250,6 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         commit_grace_s=_number(environment, "DICOM_COMMIT_GRACE_SECONDS", 900.0),
         limits=_limits(environment),
         cross_origin=_cross_origin(environment),
+        export=_export(environment),
+        secrets_keys=_secrets_keys(environment),
     )

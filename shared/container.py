@@ -18,6 +18,7 @@ from shared.adapters.azure.clients import (
     queue_service,
     table_service,
 )
+from shared.adapters.azure.destinations import AzureDestinations, AzureLinks
 from shared.adapters.azure.queues import AzureQueue
 from shared.adapters.azure.tables import TableRegistry
 from shared.adapters.system import RandomIds, SystemClock
@@ -26,6 +27,12 @@ from shared.delete.expiry import ExpiryService
 from shared.delete.restore import RestoreService
 from shared.delete.service import DeleteService
 from shared.errors import TenantNotFound
+from shared.export.addresses import AllowedHosts, OwnStore
+from shared.export.batch import Copier
+from shared.export.models import EXPORT
+from shared.export.request import Rules
+from shared.export.service import Exporter, ExportService
+from shared.export.sources import Sources
 from shared.feed.reader import ChangeFeed
 from shared.feed.sequencer import Sequencer
 from shared.index.align import align_unfinished
@@ -37,6 +44,7 @@ from shared.index.replacement import Replacer
 from shared.index.schema import CONTROL
 from shared.operations.engine import Engine
 from shared.operations.reconcile import RECONCILE, Reconciler
+from shared.operations.sealing import Sealer
 from shared.ports import Blobs, Clock, Documents, Ids, Queue, Registry, TenantRow
 from shared.render.service import RenderService
 from shared.retrieve.service import RetrieveService
@@ -73,6 +81,7 @@ class TenantServices:
     compactor: Compactor
     operations: Engine
     importer: Importer
+    export: ExportService | None
 
     async def align_unfinished(self) -> int:
         """See ``shared.index.align.align_unfinished``."""
@@ -175,13 +184,41 @@ class Services:
             tenant_url=f"{settings.public_base_url}/{row.tenant}",
             grace=grace,
         )
+        search = SearchService(documents, blobs)
+        feed = ChangeFeed(documents, blobs, sequencer)
+        sources = Sources(documents, search, feed)
+        sealer = Sealer(settings.secrets_keys)
+        destinations = AzureDestinations(settings.storage.client_id)
+        links = AzureLinks(self._blob_service, row.blob_container)
         operations = Engine(
             documents,
             queue,
             ids=ids,
             clock=clock,
             tenant=row.tenant,
-            kinds={RECONCILE: Reconciler(documents, blobs, partitions, completer)},
+            kinds={
+                RECONCILE: Reconciler(documents, blobs, partitions, completer),
+                EXPORT: Exporter(
+                    Copier(documents, blobs, links, clock, settings.export.at_once),
+                    sources,
+                    destinations,
+                    sealer,
+                ),
+            },
+        )
+        export = ExportService(
+            operations,
+            sources,
+            destinations,
+            sealer,
+            ids=ids,
+            rules=Rules(
+                AllowedHosts(settings.export.hosts),
+                settings.export.credentials,
+                has_identity=settings.storage.connection_string is None,
+                has_key=sealer.has_key,
+            ),
+            own=OwnStore(self._blob_service.url, self._blob_containers),
         )
         return TenantServices(
             name=row.tenant,
@@ -190,11 +227,11 @@ class Services:
             partitions=partitions,
             store=store,
             retrieve=RetrieveService(documents, blobs),
-            feed=ChangeFeed(documents, blobs, sequencer),
+            feed=feed,
             sequencer=sequencer,
             compactor=Compactor(documents, blobs, ids, compaction),
             render=RenderService(documents, blobs, settings.limits),
-            search=SearchService(documents, blobs),
+            search=search,
             delete=DeleteService(
                 documents, blobs, remover, queue=queue, clock=clock, tenant=row.tenant
             ),
@@ -202,6 +239,7 @@ class Services:
             restore=RestoreService(documents, blobs, committer, clock),
             completer=completer,
             operations=operations,
+            export=export if settings.export.credentials else None,
             importer=Importer(
                 documents,
                 blobs,
@@ -211,6 +249,9 @@ class Services:
                 tenant_url=f"{settings.public_base_url}/{row.tenant}",
             ),
         )
+
+    async def _blob_containers(self) -> frozenset[str]:
+        return frozenset([row.blob_container async for row in self.registry.list()])
 
     def _documents(self, row: TenantRow) -> Documents:
         if self.settings.sqlite_directory is not None:

@@ -12,6 +12,7 @@
     │   ├── InvalidUid              a UID in the path
     │   ├── InvalidFrameList        frame numbers in the path
     │   ├── InvalidPartitionName
+    │   ├── DestinationUnusable     where files are to go to cannot be used
     │   ├── UnknownPartition        named, and not created by this transaction
     │   └── UnsupportedApiVersion   a number, but none that we speak
     ├── AccessDenied                who asks
@@ -40,6 +41,7 @@
     └── ServiceTrouble              us
         ├── Throttled               always with a time to wait
         ├── Unavailable             always with a time to wait
+        ├── DestinationTrouble      one call to where files go to failed
         └── CorruptData             what is stored cannot be what was stored
 """
 
@@ -85,6 +87,10 @@ class InvalidPartitionName(BadRequest):
 
 class UnknownPartition(BadRequest):
     """The named partition does not exist and this transaction does not create it."""
+
+
+class DestinationUnusable(BadRequest):
+    """Where files are to go to cannot be used: absent, not allowed, not to be entered."""
 
 
 class UnsupportedApiVersion(BadRequest):
@@ -320,6 +326,10 @@ class Unavailable(ServiceTrouble):
     def __init__(self, retry_after_s: float = 5.0) -> None:
         super().__init__("A data store is unavailable. Try again later.")
         self.retry_after_s = retry_after_s
+
+
+class DestinationTrouble(ServiceTrouble):
+    """One call to where files are to go to failed; another may not."""
 
 
 class CorruptData(ServiceTrouble):

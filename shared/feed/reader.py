@@ -85,6 +85,24 @@ class ChangeFeed:
         shown = await self._shown(entries, with_metadata, resources_url)
         return shown[0] if shown else None
 
+    async def last_sequence(self) -> int:
+        """The number of the newest entry; 0 if there is none. What was committed before counts."""
+        await self._sequencer.drain()
+        entries = await self._documents.query(
+            CHANGES.name, Eq(("type",), ENTRY), order=[_NEWEST_FIRST], limit=1
+        )
+        return int(entries[0]["sequence"]) if entries else 0
+
+    async def entries(self, after: int, through: int) -> list[JsonObject]:
+        """The entries with numbers from ``after + 1`` up to ``through``, in order."""
+        within = Range(("sequence",), low=after + 1, high=through)
+        return await self._documents.query(
+            CHANGES.name,
+            And((Eq(("type",), ENTRY), within)),
+            order=[_BY_SEQUENCE],
+            limit=max(through - after, 1),
+        )
+
     async def _shown(
         self, entries: Sequence[JsonObject], with_metadata: bool, resources_url: str
     ) -> list[str]:

@@ -28,7 +28,7 @@ from shared.errors import (
 )
 from shared.index.documents import iso
 from shared.index.schema import CONTROL
-from shared.operations.models import KIND, OPERATIONS_QUEUE, Kind, Status, Step, Work
+from shared.operations.models import KIND, OPERATIONS_QUEUE, SEALED, Kind, Status, Step, Work
 from shared.ports import (
     Clock,
     Create,
@@ -91,7 +91,7 @@ class Engine:
         type_ : str
             One of the engine's kinds.
         asked : JsonObject
-            Its input. No secrets: it is kept, and operators read it.
+            Its input. No secret but a sealed one: it is kept, and operators read it.
         claims : Sequence[str]
             Names that no other unfinished operation may hold.
         id_ : str, optional
@@ -272,7 +272,8 @@ class Engine:
         kind = self._kinds.get(body["type"])
         if kind is not None:
             await kind.end(_work(body), status)
-        after = {**body, "status": status.value}
+        asked = {name: value for name, value in body["input"].items() if name != SEALED}
+        after = {**body, "status": status.value, "input": asked}
         for name in ("holder", "heldUntil", "trouble", "canceling"):
             after.pop(name, None)
         if status is Status.SUCCEEDED and after.get("percent") is not None:

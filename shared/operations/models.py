@@ -8,10 +8,12 @@ The document of an operation, in the container ``control``::
     type       ``reconcile``, …
     status     one of ``Status``
     created, updated   UTC, ISO 8601
-    input      what was asked; never a secret
+    input      what was asked. A secret is in it sealed only (``shared.operations.sealing``), as the
+               member ``sealed``, which the end takes out
     checkpoint where the next step begins; written by the kind
     percent    0–100, or absent
-    results    counts and messages for the caller
+    results    counts and messages for the caller; ``resources`` in it: addresses of what came of
+               it, below the service (``extendedquerytags/00100020``) or absolute
     claims     names that only one unfinished operation may hold
     holder, held_until   the message that works on it, and until when that is believed
     canceling  it is to stop
@@ -31,6 +33,8 @@ from typing import Protocol
 from shared.ports import JsonObject
 
 KIND = "operation"
+SEALED = "sealed"
+RESOURCES = "resources"
 OPERATIONS_QUEUE = "operations"
 OPERATIONS_POISON_QUEUE = "operations-poison"
 

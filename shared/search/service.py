@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.dicom import attributes as dicom
@@ -117,6 +118,50 @@ class SearchService:
         ]
         last = bodies[-1] if more else None
         return Page(rows, continuation(last["version"], last["id"]) if last else None, total)
+
+    def require_sensible(self, query: SearchQuery) -> None:
+        """Refuse a query whose values cannot be understood.
+
+        Raises
+        ------
+        MalformedQuery
+            A value is malformed; the message names the attribute.
+        """
+        conditions(query)
+
+    async def find(
+        self,
+        query: SearchQuery,
+        scope: Scope,
+        *,
+        partition: str,
+        study: str | None,
+        series: str | None,
+        after: Sequence[str] | None,
+        limit: int,
+        members: Sequence[str],
+    ) -> list[JsonObject]:
+        """Documents that a search finds, in its order, for other use cases than answers.
+
+        Parameters
+        ----------
+        after : Sequence of str, optional
+            Version and id of the last document of the page before.
+        limit : int
+            Most documents.
+        members : Sequence of str
+            What of them is wanted.
+        """
+        at = None if after is None else (after[0], after[1])
+        return await self._documents.query(
+            INDEX.name,
+            _from(at, _where(query, scope.level, partition, series)),
+            order=_NEWEST_FIRST,
+            limit=limit,
+            after=at,
+            partition=None if study is None else shapes.partition_key(partition, study),
+            members=members,
+        )
 
 
 def _where(query: SearchQuery, level: dicom.Level, partition: str, series: str | None) -> Where:

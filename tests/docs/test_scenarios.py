@@ -19,6 +19,7 @@ _BUG_REPORTS = (
 NUMBERS = {
     "dicomweb": set(range(1, 191)),
     "change-feed": set(range(1, 33)),
+    "operations": set(range(1, 45)),
     "bug_report": set(_BUG_REPORTS),
 }
 _UPDATE = "comes with bulk update"
@@ -40,6 +41,7 @@ ARGUED: dict[str, dict[int, str]] = {
         171: "comes with extended query tags",
     },
     "change-feed": {21: _UPDATE, 22: _UPDATE, 29: _SIGN_IN, 30: _SIGN_IN, 31: _EVENTS, 32: _EVENTS},
+    "operations": {**dict.fromkeys(range(1, 23), _UPDATE), 23: _SIGN_IN, 44: _SIGN_IN},
     "bug_report": {59: _WORKLIST, 61: _WORKLIST, 62: _WORKLIST},
 }
 

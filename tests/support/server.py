@@ -26,6 +26,7 @@ WORKER_ENVIRONMENT = ROOT / ".venv-worker"
 _WORKER_PACKAGES = ("azure-functions-runtime", "httpx>=0.28,<1", "uvicorn>=0.54,<1")
 _START_S = 60.0
 _BODY_LIMIT = 4 * 1024**3
+SECRETS_KEY = "dGVzdHMgdGVzdHMgdGVzdHMgdGVzdHMgdGVzdHMgISE="
 
 
 class NoWorker(Exception):
@@ -110,6 +111,8 @@ class Server:
             "DICOM_SQLITE_DIRECTORY": str(data / "index"),
             "DICOM_PUBLIC_BASE_URL": self.base_url,
             "DICOM_TENANTS": "main",
+            "DICOM_EXPORT_HOSTS": "127.0.0.1",
+            "DICOM_SECRETS_KEY": SECRETS_KEY,
             "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(_BODY_LIMIT),
             "PYTHONUNBUFFERED": "1",
             **(environment or {}),

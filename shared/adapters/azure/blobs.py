@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shared.adapters.azure.blob_reader import BlobReader
@@ -41,9 +41,11 @@ class AzureBlobs:
         self.blobs_in_page = _MOST_IN_PAGE
         self._reader = BlobReader(service, container)
 
-    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredBlob:
-        """Write a new blob by streaming. See ``Blobs.put``."""
-        upload = _Upload(self._container.get_blob_client(key))
+    async def put(
+        self, key: str, chunks: AsyncIterator[bytes], marks: Mapping[str, str] | None = None
+    ) -> StoredBlob:
+        """Write a new blob by streaming, with marks as its metadata. See ``Blobs.put``."""
+        upload = _Upload(self._container.get_blob_client(key), marks or {})
         blocks = _blocks(chunks)
         try:
             async for block, is_last in blocks:
@@ -152,9 +154,10 @@ async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncGenerator[tuple[bytes, b
 class _Upload:
     """One blob being written, with at most two blocks under way."""
 
-    def __init__(self, blob: BlobClient) -> None:
+    def __init__(self, blob: BlobClient, marks: Mapping[str, str]) -> None:
         self._blob = blob
         self._writer = secrets.token_hex(8)
+        self._metadata = {**marks, _WRITER: self._writer}
         self._blocks: list[str] = []
         self._under_way: list[asyncio.Task[None]] = []
         self.size = 0
@@ -215,7 +218,7 @@ class _Upload:
     async def _send_whole(self, block: bytes) -> None:
         with translated():
             await self._blob.upload_blob(
-                block, length=len(block), overwrite=False, metadata={_WRITER: self._writer}
+                block, length=len(block), overwrite=False, metadata=self._metadata
             )
 
     async def _commit(self) -> None:
@@ -225,7 +228,7 @@ class _Upload:
         with translated():
             await self._blob.commit_block_list(
                 [BlobBlock(name) for name in self._blocks],
-                metadata={_WRITER: self._writer},
+                metadata=self._metadata,
                 match_condition=MatchConditions.IfMissing,
             )
 

@@ -13,6 +13,8 @@ from shared.adapters.azure.identity import token_credential
 from shared.config import CosmosConnection, SettingMissing, StorageConnection
 
 if TYPE_CHECKING:
+    from aiohttp.abc import AbstractResolver
+    from azure.core.credentials import AzureSasCredential
     from azure.core.credentials_async import AsyncTokenCredential
     from azure.cosmos.aio import CosmosClient
     from azure.data.tables.aio import TableServiceClient
@@ -27,6 +29,7 @@ PIECE = 4 * 1024 * 1024
 _TRANSPORTS: WeakKeyDictionary[BlobServiceClient, Transport] = WeakKeyDictionary()
 _RETRIES = 3
 _LONGEST_THROTTLE_S = 5
+_FOREIGN_CONNECT_S = 10
 # the SDK's own 15 s and more between retries outlast the patience of those who wait for us
 _RETRY: dict[str, Any] = {
     "retry_total": _RETRIES,
@@ -61,6 +64,27 @@ def blob_service(connection: StorageConnection) -> BlobServiceClient:
 def transport_of(client: BlobServiceClient) -> Transport:
     """The transport of a client of ``blob_service``; it closes with the client."""
     return _TRANSPORTS[client]
+
+
+def foreign_blob_service(
+    account_address: str,
+    credential: AzureSasCredential | AsyncTokenCredential | dict[str, str],
+    resolver: AbstractResolver,
+) -> BlobServiceClient:
+    """A client of a blob service that is not ours. It follows no redirects."""
+    from azure.core.credentials import AzureSasCredential
+    from azure.storage.blob.aio import BlobServiceClient
+
+    own = None if isinstance(credential, AzureSasCredential | dict) else credential
+    return BlobServiceClient(
+        account_address,
+        credential,
+        transport=_transport(own, resolver),
+        max_single_put_size=PIECE,
+        permit_redirects=False,
+        connection_timeout=_FOREIGN_CONNECT_S,
+        **_RETRY,
+    )
 
 
 def queue_service(connection: StorageConnection) -> QueueServiceClient:
@@ -118,9 +142,11 @@ def _address(uri: str | None, setting: str) -> str:
     return uri
 
 
-def _transport(credential: AsyncTokenCredential | None = None) -> Transport:
+def _transport(
+    credential: AsyncTokenCredential | None = None, resolver: AbstractResolver | None = None
+) -> Transport:
     from shared.adapters.azure.transport import Transport
 
     # at the level INFO the SDK logs the address of each request, and with it the UIDs
     logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
-    return Transport(credential)
+    return Transport(credential, resolver)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.pipeline.transport import AioHttpTransport
 
@@ -25,19 +26,26 @@ class Transport(AioHttpTransport):  # type: ignore[misc]  # the SDK exports it a
     ----------
     credential : AsyncTokenCredential, optional
         What the client signs in with; closed with the transport.
+    resolver : AbstractResolver, optional
+        What finds the addresses of a host, and may refuse to.
     """
 
-    def __init__(self, credential: AsyncTokenCredential | None = None) -> None:
+    def __init__(
+        self,
+        credential: AsyncTokenCredential | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
         super().__init__(connection_data_block_size=_PIECE)
         self.session: aiohttp.ClientSession | None
         self._credential = credential
+        self._resolver = resolver
         self._was_opened = False
 
     async def open(self) -> None:
         """Make the session, in the loop that runs now."""
         if self.session is None and not self._was_opened:
             self.session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
+                connector=aiohttp.TCPConnector(limit=_CONNECTIONS, resolver=self._resolver),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 read_bufsize=_PIECE,

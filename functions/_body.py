@@ -1,0 +1,39 @@
+"""JSON bodies of requests."""
+
+from __future__ import annotations
+
+import json
+
+from starlette.requests import Request
+
+from shared.errors import MalformedRequest, UnsupportedMediaType
+from shared.ports import JsonObject
+
+JSON = "application/json"
+
+
+async def json_object(req: Request, most: int) -> JsonObject:
+    """The body, a JSON object of at most ``most`` bytes.
+
+    Raises
+    ------
+    UnsupportedMediaType
+        It says that it is something else (spec operations.md §1).
+    MalformedRequest
+        It is none.
+    """
+    media_type = req.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != JSON:
+        raise UnsupportedMediaType(f"The body must be {JSON}.")
+    content = bytearray()
+    async for piece in req.stream():
+        content += piece
+        if len(content) > most:
+            raise MalformedRequest(f"The body may have at most {most} bytes.")
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise MalformedRequest("The body must be a JSON object.")
+    return body
