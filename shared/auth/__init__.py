@@ -1,0 +1,1 @@
+"""Who may do what: tokens, roles, the table of functions, and the record of each access."""
