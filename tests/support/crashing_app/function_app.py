@@ -17,7 +17,7 @@ from azure.storage.blob.aio import BlobClient
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from functions import delete, operations, store
+from functions import delete, export, operations, store
 from shared.adapters.azure.queues import AzureQueue
 from shared.adapters.sqlite.documents import SqliteDocuments
 
@@ -35,8 +35,12 @@ def _crashing(write: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
     return run
 
 
+_BLOB_WRITES = (
+    *("upload_blob", "stage_block", "commit_block_list", "delete_blob"),
+    *("create_append_blob", "append_block", "start_copy_from_url"),
+)
 for port, names in (
-    (BlobClient, ("upload_blob", "stage_block", "commit_block_list", "delete_blob")),
+    (BlobClient, _BLOB_WRITES),
     (SqliteDocuments, ("commit",)),
     (AzureQueue, ("send",)),
 ):
@@ -44,5 +48,5 @@ for port, names in (
         setattr(port, name, _crashing(getattr(port, name)))
 
 app = func.FunctionApp()
-for module in (store, delete, operations):  # no others: their writes would be counted too
+for module in (store, delete, operations, export):  # no others: their writes would be counted too
     app.register_functions(module.bp)
