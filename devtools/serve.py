@@ -193,6 +193,9 @@ def _app_environment(
         # above the app's own limit, whose answer says more than the host's
         "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(app_limit + _MIB),
         "DICOM_EXPORT_HOSTS": "127.0.0.1,localhost,*.blob.core.windows.net",
+        # on loopback; whoever sets issuers has callers sign in
+        "DICOM_SIGN_IN": "required" if before.get("DICOM_ISSUERS") else "off",
+        "DICOM_AUDIT_FILE": str(data / "logs" / "audit.jsonl"),
         **kept,
         "AzureWebJobsStorage": connection,
         "DicomStorage": connection,

@@ -88,6 +88,11 @@ def operations() -> Iterator[Operation]:
     yield from _operations.values()
 
 
+def find(name: str) -> Operation | None:
+    """A trigger by the name of its function."""
+    return _operations.get(name)
+
+
 def allowed(path: str) -> list[str]:
     """The methods of whatever is at a path, ``OPTIONS`` included; none if nothing is."""
     wanted = path.strip("/")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -21,12 +22,21 @@ from starlette.responses import Response, StreamingResponse
 
 from functions import _catalogue
 from functions._catalogue import Doc, Operation
-from shared.config import Limits
+from functions._door import let_in
+from functions._record import Recorded, begin
+from shared.auth.ports import TenantRow
+from shared.config import Limits, Settings
 from shared.container import Services, TenantServices, services
 from shared.dicom import uid
-from shared.errors import DicomServiceError, InvalidUid, RouteNotFound, UnsupportedApiVersion
+from shared.errors import (
+    DicomServiceError,
+    InvalidUid,
+    RouteNotFound,
+    UnsupportedApiVersion,
+)
 from shared.index.partitions import Partition
 from shared.ports import JsonObject
+from shared.web.cors import CrossOrigin
 from shared.web.media_types import DICOM_XML, prefers_xml, require_json_acceptable
 from shared.web.multipart import MultipartWriter, OutgoingPart
 from shared.web.problem import problem
@@ -41,6 +51,7 @@ _KEYWORDS = {
     "series": "SeriesInstanceUid",
     "instance": "SopInstanceUid",
 }
+_INVOCATION = re.compile(r"[0-9A-Za-z-]{1,64}")
 SUPPORTED_VERSIONS = ("1.0-prerelease", "1", "2")
 _EVERY_RESPONSE = {
     "X-Content-Type-Options": "nosniff",
@@ -121,7 +132,9 @@ def dicomweb(
 
     def register(handler: Handler) -> Handler:
         for suffix, prefix in forms:
-            trigger = _trigger(name + suffix, handler, creates_partition=creates_partition)
+            trigger = _trigger(
+                name + suffix, handler, creates_partition=creates_partition, partitioned=partitioned
+            )
             route = f"{{tenant}}/v{{version}}/{prefix}{resource}"
             http_trigger(
                 bp, name + suffix, route, method, trigger, summary=summary_of(handler), doc=doc
@@ -160,26 +173,31 @@ def summary_of(handler: Callable[..., object]) -> str:
     return (handler.__doc__ or "").strip().partition("\n")[0]
 
 
-def _trigger(name: str, handler: Handler, *, creates_partition: bool) -> Trigger:
+def _trigger(name: str, handler: Handler, *, creates_partition: bool, partitioned: bool) -> Trigger:
     async def run(req: Request) -> Response:
-        return await respond(
-            name, req, lambda: _call(req, handler, creates_partition=creates_partition)
-        )
+        async def work() -> Response:
+            version, major = await _version(req)
+            row = await let_in(name, req, partitioned=partitioned)
+            call = await _call(req, row, version, major, creates_partition=creates_partition)
+            return await handler(req, call)
+
+        return await respond(name, req, work)
 
     # never functools.wraps: the worker would then ask for `call` as a binding
     run.__name__ = name
     return run
 
 
-async def _call(req: Request, handler: Handler, *, creates_partition: bool) -> Response:
-    version, major = await _version(req)
+async def _call(
+    req: Request, row: TenantRow, version: str, major: int, *, creates_partition: bool
+) -> Call:
     app = await services()
-    tenant = await app.tenant(req.path_params["tenant"])
+    tenant = app.bound(row)
     named = req.path_params.get("partition")
     partition = await tenant.partitions.resolve(named, create=creates_partition)
     prefix = f"/partitions/{partition.name}" if named is not None else ""
     root = f"{app.settings.public_base_url}/{tenant.name}"
-    call = Call(
+    return Call(
         tenant=tenant,
         version=version,
         major=major,
@@ -188,7 +206,6 @@ async def _call(req: Request, handler: Handler, *, creates_partition: bool) -> R
         resources_url=f"{root}/v2{prefix}",
         limits=app.settings.limits,
     )
-    return await handler(req, call)
 
 
 async def _version(req: Request) -> tuple[str, int]:
@@ -204,7 +221,10 @@ async def _version(req: Request) -> tuple[str, int]:
 async def respond(name: str, req: Request, work: Callable[[], Awaitable[Response]]) -> Response:
     """Run the work of a trigger; turn whatever it raises into the one error response."""
     began = time.perf_counter()
-    correlation_id = req.headers.get("x-ms-invocation-id") or Services.new_correlation_id()
+    correlation_id = _correlation_id(req)
+    settings = await _settings()
+    trail = None if settings is None else begin(name, req, correlation_id, settings)
+    req.state.trail = trail
     try:
         response = await work()
     except ClientDisconnect:
@@ -216,7 +236,8 @@ async def respond(name: str, req: Request, work: Callable[[], Awaitable[Response
         response = problem_response(error, correlation_id)
     if req.method == "HEAD":
         response = await _without_content(response)
-    await _add_cross_origin(req, response)
+    if settings is not None:
+        _add_cross_origin(req, response, settings.cross_origin)
     for header, value in _EVERY_RESPONSE.items():
         response.headers[header] = value
     response.headers["x-correlation-id"] = correlation_id
@@ -229,7 +250,21 @@ async def respond(name: str, req: Request, work: Callable[[], Awaitable[Response
             "correlation": correlation_id,
         },
     )
-    return response
+    return response if trail is None else Recorded(response, trail)
+
+
+def _correlation_id(req: Request) -> str:
+    """The host's name for the invocation, or a new one."""
+    given = req.headers.get("x-ms-invocation-id", "")
+    return given if _INVOCATION.fullmatch(given) else Services.new_correlation_id()
+
+
+async def _settings() -> Settings | None:
+    """The settings; ``None`` if they cannot be read: the work then fails, and its answer tells."""
+    try:
+        return (await services()).settings
+    except Exception:
+        return None
 
 
 async def _without_content(response: Response) -> Response:
@@ -242,12 +277,8 @@ async def _without_content(response: Response) -> Response:
     return bare
 
 
-async def _add_cross_origin(req: Request, response: Response) -> None:
-    """What browsers need to know; nothing if the app's settings cannot be read."""
-    try:
-        policy = (await services()).settings.cross_origin
-    except Exception:  # the work has failed for the same cause, and its answer tells so
-        return
+def _add_cross_origin(req: Request, response: Response, policy: CrossOrigin) -> None:
+    """What browsers need to know."""
     response.headers.update(policy.headers(req.headers.get("origin")))
     if policy.varies:
         response.headers.add_vary_header("Origin")

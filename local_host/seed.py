@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from shared.adapters.azure.blobs import ensure_container
 from shared.adapters.azure.clients import blob_service, table_service
 from shared.adapters.azure.tables import TableRegistry
+from shared.auth.ports import TenantRow
 from shared.config import Settings, load_settings
-from shared.ports import TenantRow
 
 
 async def seed(settings: Settings) -> None:

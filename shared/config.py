@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from shared.auth.settings import SignIn, load_sign_in
 from shared.web.cors import CrossOrigin
 
 MIB = 1024 * 1024
@@ -73,8 +74,10 @@ class Settings:
 
     Exactly one of ``cosmos`` and ``sqlite_directory`` is set: it says where the index lives.
     ``public_base_url`` has no trailing slash. ``retention_days`` is how long a deleted
-    instance's files stay. ``commit_grace_s`` is the age in seconds from which a blob that no
-    index names is taken for the work of a process that died.
+    instance's files stay. ``behind_front_end`` is whether Azure's front end adds the caller's
+    address to ``X-Forwarded-For``. ``audit_file`` takes the audit log beside the usual logs.
+    ``commit_grace_s`` is the age in seconds from which a blob
+    that no index names is taken for the work of a process that died.
     """
 
     public_base_url: str
@@ -87,6 +90,9 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     cross_origin: CrossOrigin = field(default_factory=CrossOrigin)
     export: ExportSettings = field(default_factory=ExportSettings)
+    sign_in: SignIn = field(default_factory=SignIn)
+    behind_front_end: bool = False
+    audit_file: str | None = None
     secrets_keys: tuple[str, ...] = field(default=(), repr=False)
 
 
@@ -187,6 +193,13 @@ def _words(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(environment.get(name, "").lower().replace(",", " ").split())
 
 
+def _sign_in(environment: Mapping[str, str], base_url: str, tenants: tuple[str, ...]) -> SignIn:
+    try:
+        return load_sign_in(environment, base_url, tenants)
+    except ValueError as error:
+        raise SettingMissing(str(error)) from None
+
+
 def _storage(environment: Mapping[str, str]) -> StorageConnection:
     connection = StorageConnection(
         connection_string=environment.get("DicomStorage"),
@@ -240,16 +253,21 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         raise SettingMissing(
             "give exactly one of DicomCosmos__accountEndpoint and DICOM_SQLITE_DIRECTORY"
         )
+    base_url = _public_base_url(environment)
+    tenants = tuple(environment.get("DICOM_TENANTS", "main").replace(" ", "").split(","))
     return Settings(
-        public_base_url=_public_base_url(environment),
+        public_base_url=base_url,
         storage=_storage(environment),
         cosmos=cosmos,
         sqlite_directory=sqlite_directory,
-        tenants=tuple(environment.get("DICOM_TENANTS", "main").replace(" ", "").split(",")),
+        tenants=tenants,
         retention_days=_number(environment, "DICOM_RETENTION_DAYS", 3.0),
         commit_grace_s=_number(environment, "DICOM_COMMIT_GRACE_SECONDS", 900.0),
         limits=_limits(environment),
         cross_origin=_cross_origin(environment),
         export=_export(environment),
+        behind_front_end="WEBSITE_HOSTNAME" in environment,
+        audit_file=environment.get("DICOM_AUDIT_FILE") or None,
+        sign_in=_sign_in(environment, base_url, tenants),
         secrets_keys=_secrets_keys(environment),
     )

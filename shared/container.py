@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -21,7 +21,13 @@ from shared.adapters.azure.clients import (
 from shared.adapters.azure.destinations import AzureDestinations, AzureLinks
 from shared.adapters.azure.queues import AzureQueue
 from shared.adapters.azure.tables import TableRegistry
+from shared.adapters.published import PublishedJson
 from shared.adapters.system import RandomIds, SystemClock
+from shared.auth.audit import write_to
+from shared.auth.caller import Door
+from shared.auth.directory import DELETING, Directory
+from shared.auth.ports import Registry, TenantRow
+from shared.auth.tokens import Tokens
 from shared.config import SettingMissing, Settings, load_settings
 from shared.delete.expiry import ExpiryService
 from shared.delete.restore import RestoreService
@@ -45,7 +51,7 @@ from shared.index.schema import CONTROL
 from shared.operations.engine import Engine
 from shared.operations.reconcile import RECONCILE, Reconciler
 from shared.operations.sealing import Sealer
-from shared.ports import Blobs, Clock, Documents, Ids, Queue, Registry, TenantRow
+from shared.ports import Blobs, Clock, Documents, Ids, Queue
 from shared.render.service import RenderService
 from shared.retrieve.service import RetrieveService
 from shared.search.service import SearchService
@@ -56,8 +62,7 @@ from shared.store.service import StoreService
 if TYPE_CHECKING:
     from azure.cosmos.aio import CosmosClient
 
-_ROW_LASTS_S = 60.0
-_MOST_ROWS = 10_000
+_log = logging.getLogger("dicom.auth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +103,15 @@ class Services:
         self._blob_service = blob_service(settings.storage)
         self.queue: Queue = AzureQueue(queue_service(settings.storage))
         self.registry: Registry = TableRegistry(table_service(settings.storage))
-        self._rows: dict[str, tuple[float, TenantRow | None]] = {}
+        if settings.audit_file is not None:
+            write_to(Path(settings.audit_file))
+        sign_in = settings.sign_in
+        if not sign_in.required:
+            _log.warning("sign-in is off: whoever reaches the service may do everything")
+        self.directory = Directory(self.registry, sign_in, settings.tenants, self.clock)
+        self.door = Door(sign_in, self.directory, Tokens(PublishedJson()))
         self._cosmos: CosmosClient | None = None
-        self._tenants: dict[TenantRow, TenantServices] = {}
+        self._tenants: dict[tuple[str, str, str], TenantServices] = {}
 
     @staticmethod
     def new_correlation_id() -> str:
@@ -111,42 +122,40 @@ class Services:
         """What health looks at: each store's name, and a call that raises if it is away."""
 
         async def index() -> object:
-            tenant = await self.tenant(self.settings.tenants[0])
-            return await tenant.documents.get(CONTROL.name, "partition", "none")
+            async for tenant in self.tenants():
+                return await tenant.documents.get(CONTROL.name, "partition", "none")
+            return None
 
         return [("registry", lambda: self.registry.get(self.settings.tenants[0])), ("index", index)]
 
     async def tenant(self, name: str) -> TenantServices:
-        """The use cases of a tenant. What the registry says is at most a minute old.
+        """The use cases of a tenant, for work that no caller waits for.
+
+        It goes on while the tenant is suspended; callers come in by the ``door``.
 
         Raises
         ------
         TenantNotFound
-            No such tenant, or one that is not active.
+            No such tenant, or one that is being deleted.
         """
-        row = await self._row(name)
-        if row is None or row.state != "active":
+        row = await self.directory.row(name)
+        if row is None or row.state == DELETING:
             raise TenantNotFound("There is no such service.")
-        bound = self._tenants.get(row)
-        if bound is None:
-            bound = self._tenants[row] = self._bind(row)
-        return bound
+        return self.bound(row)
 
     async def tenants(self) -> AsyncIterator[TenantServices]:
-        """The use cases of each active tenant."""
-        async for row in self.registry.list():
-            if row.state == "active":
-                yield await self.tenant(row.tenant)
+        """The use cases of each tenant that is not being deleted."""
+        for row in await self.directory.rows():
+            if row.state != DELETING:
+                yield self.bound(row)
 
-    async def _row(self, name: str) -> TenantRow | None:
-        read_at, row = self._rows.get(name, (0.0, None))
-        if time.monotonic() - read_at < _ROW_LASTS_S and read_at:
-            return row
-        row = await self.registry.get(name)
-        if len(self._rows) >= _MOST_ROWS:
-            self._rows.clear()
-        self._rows[name] = (time.monotonic(), row)
-        return row
+    def bound(self, row: TenantRow) -> TenantServices:
+        """The use cases of a tenant, bound to the stores that its row names."""
+        stores = (row.tenant, row.blob_container, row.database)
+        found = self._tenants.get(stores)
+        if found is None:
+            found = self._tenants[stores] = self._bind(row)
+        return found
 
     def _bind(self, row: TenantRow) -> TenantServices:
         documents = self._documents(row)

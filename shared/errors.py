@@ -121,7 +121,19 @@ class AccessDenied(DicomServiceError):
 
 
 class NotAuthenticated(AccessDenied):
-    """No valid token."""
+    """No valid token.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, as far as that helps an honest client.
+    challenge : str
+        ``WWW-Authenticate``: where to get a token.
+    """
+
+    def __init__(self, message: str, challenge: str = "Bearer") -> None:
+        super().__init__(message)
+        self.challenge = challenge
 
 
 class NotAllowed(AccessDenied):

@@ -310,7 +310,7 @@ class Documents(Protocol):
         ...
 
 
-# Queues, registry, clock, ids -------------------------------------------------------------
+# Queues, clock, ids -----------------------------------------------------------------------
 
 
 class Queue(Protocol):
@@ -321,37 +321,6 @@ class Queue(Protocol):
 
     async def send(self, queue: str, message: JsonObject, *, delay_s: float = 0) -> None:
         """Put a message on a queue, visible after ``delay_s`` seconds (at most 7 days)."""
-        ...
-
-    async def close(self) -> None:
-        """Release connections."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class TenantRow:
-    """One tenant as the registry knows it. ``created`` in UTC."""
-
-    tenant: str
-    state: str
-    blob_container: str
-    database: str
-    created: datetime
-
-
-class Registry(Protocol):
-    """The tenants. Small, read often, written rarely."""
-
-    async def get(self, tenant: str) -> TenantRow | None:
-        """One tenant's row, or ``None``."""
-        ...
-
-    def list(self) -> AsyncIterator[TenantRow]:
-        """All tenants, in order of their names."""
-        ...
-
-    async def put(self, row: TenantRow) -> None:
-        """Write a row over what was there."""
         ...
 
     async def close(self) -> None:

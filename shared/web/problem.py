@@ -56,7 +56,7 @@ class Problem:
     media_type : str or None
         Of the body, without ``charset``; ``None`` if the body is empty.
     headers : dict[str, str]
-        Further headers. ``WWW-Authenticate`` of a 401 is for the caller to add.
+        Further headers.
     """
 
     status: int
@@ -99,6 +99,8 @@ def _headers(error: Exception) -> dict[str, str]:
         return {"Retry-After": str(_whole_seconds(error.retry_after_s))}
     if isinstance(error, errors.ServiceTrouble):
         return {"Retry-After": "5"}
+    if isinstance(error, errors.NotAuthenticated):
+        return {"WWW-Authenticate": error.challenge}
     if isinstance(error, errors.RangeNotSatisfiable):
         return {"Content-Range": f"bytes */{error.size}"}
     return {}

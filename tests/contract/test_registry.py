@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from shared.adapters.azure.tables import TABLE, TableRegistry
-from shared.ports import TenantRow
+from shared.auth.ports import TenantRow
+from shared.errors import AlreadyStored
 
 CREATED = datetime(2024, 2, 29, 23, 59, 59, 123_456, tzinfo=UTC)
 
@@ -51,3 +53,21 @@ async def test_list_is_in_order_of_the_names(registry):
 async def test_strange_name_is_nobodys(registry, name):
     await registry.put(_row("A"))
     assert await registry.get(name) is None
+
+
+async def test_a_new_tenant_is_added_once(registry):
+    row = replace(_row("main"), issuers=("https://issuer.example",), audiences=("a", "b"))
+    await registry.add(row)
+    assert await registry.get("main") == row
+    with pytest.raises(AlreadyStored):
+        await registry.add(_row("main"))
+    assert await registry.get("main") == row
+
+
+async def test_what_was_deleted_is_gone(registry):
+    await registry.delete("main")
+    await registry.put(_row("main"))
+    await registry.delete("main")
+    await registry.delete("a/b")
+    assert await registry.get("main") is None
+    await registry.add(_row("main"))

@@ -111,6 +111,7 @@ class Server:
             "DICOM_SQLITE_DIRECTORY": str(data / "index"),
             "DICOM_PUBLIC_BASE_URL": self.base_url,
             "DICOM_TENANTS": "main",
+            "DICOM_SIGN_IN": "off",
             "DICOM_EXPORT_HOSTS": "127.0.0.1",
             "DICOM_SECRETS_KEY": SECRETS_KEY,
             "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(_BODY_LIMIT),

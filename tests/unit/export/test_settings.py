@@ -11,6 +11,7 @@ _BASE = {
     "DICOM_PUBLIC_BASE_URL": "http://host",
     "DicomStorage": "UseDevelopmentStorage=true",
     "DICOM_SQLITE_DIRECTORY": "index",
+    "DICOM_SIGN_IN": "off",
 }
 
 

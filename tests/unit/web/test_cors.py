@@ -7,7 +7,12 @@ import pytest
 from shared.config import SettingMissing, load_settings
 from shared.web.cors import CrossOrigin
 
-_BASE = {"DicomStorage": "x", "DICOM_SQLITE_DIRECTORY": "x", "DICOM_PUBLIC_BASE_URL": "https://a"}
+_BASE = {
+    "DicomStorage": "x",
+    "DICOM_SQLITE_DIRECTORY": "x",
+    "DICOM_PUBLIC_BASE_URL": "https://a",
+    "DICOM_SIGN_IN": "off",
+}
 _VIEWER = "https://viewer.example"
 
 
