@@ -12,6 +12,7 @@ import pytest
 from shared.config import CosmosConnection
 from tests.support.azurite import account_of, azurite_running
 from tests.support.cosmos_server import KEY, cosmos_server_running
+from tests.support.fhir import FhirServer, fhir_server_running
 from tests.support.processes import ProgramMissing
 
 
@@ -59,6 +60,23 @@ def cosmos_connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cosm
 def cosmos_endpoint(cosmos_connection: CosmosConnection) -> str:
     """Endpoint of ``cosmos_connection``."""
     return cosmos_connection.endpoint
+
+
+@pytest.fixture(scope="session")
+def fhir_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirServer]:
+    """A FHIR R4 server; see ``fhir`` for one that is empty."""
+    try:
+        with fhir_server_running(tmp_path_factory.mktemp("fhir")) as server:
+            yield server
+    except ProgramMissing as missing:
+        _without(missing)
+
+
+@pytest.fixture
+def fhir(fhir_server: FhirServer) -> FhirServer:
+    """The session's FHIR server, emptied."""
+    fhir_server.reset()
+    return fhir_server
 
 
 def _without(missing: ProgramMissing) -> NoReturn:

@@ -1,0 +1,1 @@
+"""DICOMcast: each study as Patient, ImagingStudy, Endpoint and Observation in FHIR."""
