@@ -54,8 +54,8 @@ async def retrieve_operation(req: Request, call: Call) -> Response:
 )
 async def list_operations(req: Request, call: Call) -> Response:
     """The operations of the last week and those that run, newest first."""
-    limit = _number(req, "limit", 1, _MOST_LISTED, 100)
-    offset = _number(req, "offset", 0, 2**31 - 1, 0)
+    limit = number(req, "limit", 1, _MOST_LISTED, 100)
+    offset = number(req, "offset", 0, 2**31 - 1, 0)
     found = await call.tenant.operations.page(limit=limit, offset=offset)
     return JSONResponse([_shown(call, body) for body in found])
 
@@ -155,7 +155,8 @@ def _id(req: Request) -> str:
     return found[1].replace("-", "").lower()
 
 
-def _number(req: Request, name: str, least: int, most: int, default: int) -> int:
+def number(req: Request, name: str, least: int, most: int, default: int) -> int:
+    """A whole number from the query; ``default`` if it is not given."""
     text = req.query_params.get(name)
     if text is None:
         return default

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shared.auth.settings import SignIn, load_sign_in
+from shared.cast_settings import CastSettings, CastSettingWrong, parse_cast
 from shared.web.cors import CrossOrigin
 
 MIB = 1024 * 1024
@@ -94,6 +95,7 @@ class Settings:
     behind_front_end: bool = False
     audit_file: str | None = None
     secrets_keys: tuple[str, ...] = field(default=(), repr=False)
+    cast: Mapping[str, CastSettings] = field(default_factory=dict)
 
 
 class SettingMissing(Exception):
@@ -200,6 +202,13 @@ def _sign_in(environment: Mapping[str, str], base_url: str, tenants: tuple[str, 
         raise SettingMissing(str(error)) from None
 
 
+def _cast(environment: Mapping[str, str]) -> Mapping[str, CastSettings]:
+    try:
+        return parse_cast(environment.get("DICOM_CAST", ""))
+    except CastSettingWrong as wrong:
+        raise SettingMissing(str(wrong)) from None
+
+
 def _storage(environment: Mapping[str, str]) -> StorageConnection:
     connection = StorageConnection(
         connection_string=environment.get("DicomStorage"),
@@ -270,4 +279,5 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         audit_file=environment.get("DICOM_AUDIT_FILE") or None,
         sign_in=_sign_in(environment, base_url, tenants),
         secrets_keys=_secrets_keys(environment),
+        cast=_cast(environment),
     )

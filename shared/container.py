@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.adapters.azure.blobs import AzureBlobs
+from shared.adapters.azure.cast_failures import TableFailures
 from shared.adapters.azure.clients import (
     blob_service,
     cosmos_client,
@@ -21,6 +22,7 @@ from shared.adapters.azure.clients import (
 from shared.adapters.azure.destinations import AzureDestinations, AzureLinks
 from shared.adapters.azure.queues import AzureQueue
 from shared.adapters.azure.tables import TableRegistry
+from shared.adapters.fhir.binding import cast_service
 from shared.adapters.published import PublishedJson
 from shared.adapters.system import RandomIds, SystemClock
 from shared.auth.audit import write_to
@@ -28,6 +30,8 @@ from shared.auth.caller import Door
 from shared.auth.directory import DELETING, Directory
 from shared.auth.ports import Registry, TenantRow
 from shared.auth.tokens import Tokens
+from shared.cast.resync import RESYNC
+from shared.cast.service import CastService
 from shared.config import SettingMissing, Settings, load_settings
 from shared.delete.expiry import ExpiryService
 from shared.delete.restore import RestoreService
@@ -49,6 +53,7 @@ from shared.index.removal import Remover
 from shared.index.replacement import Replacer
 from shared.index.schema import CONTROL
 from shared.operations.engine import Engine
+from shared.operations.models import Kind
 from shared.operations.reconcile import RECONCILE, Reconciler
 from shared.operations.sealing import Sealer
 from shared.ports import Blobs, Clock, Documents, Ids, Queue
@@ -87,6 +92,7 @@ class TenantServices:
     operations: Engine
     importer: Importer
     export: ExportService | None
+    cast: CastService | None
 
     async def align_unfinished(self) -> int:
         """See ``shared.index.align.align_unfinished``."""
@@ -102,7 +108,8 @@ class Services:
         self.ids: Ids = RandomIds()
         self._blob_service = blob_service(settings.storage)
         self.queue: Queue = AzureQueue(queue_service(settings.storage))
-        self.registry: Registry = TableRegistry(table_service(settings.storage))
+        self._table_service = table_service(settings.storage)
+        self.registry: Registry = TableRegistry(self._table_service)
         if settings.audit_file is not None:
             write_to(Path(settings.audit_file))
         sign_in = settings.sign_in
@@ -199,22 +206,29 @@ class Services:
         sealer = Sealer(settings.secrets_keys)
         destinations = AzureDestinations(settings.storage.client_id)
         links = AzureLinks(self._blob_service, row.blob_container)
-        operations = Engine(
-            documents,
-            queue,
-            ids=ids,
+        cast = cast_service(
+            row.tenant,
+            settings.cast.get(row.tenant),
+            service_url=f"{settings.public_base_url}/{row.tenant}/v2",
+            documents=documents,
+            blobs=blobs,
+            partitions=partitions,
+            sequencer=sequencer,
+            queue=queue,
             clock=clock,
-            tenant=row.tenant,
-            kinds={
-                RECONCILE: Reconciler(documents, blobs, partitions, completer),
-                EXPORT: Exporter(
-                    Copier(documents, blobs, links, clock, settings.export.at_once),
-                    sources,
-                    destinations,
-                    sealer,
-                ),
-            },
+            failures=TableFailures(self._table_service, row.tenant, clock),
         )
+        kinds: dict[str, Kind] = {
+            RECONCILE: Reconciler(documents, blobs, partitions, completer),
+            EXPORT: Exporter(
+                Copier(documents, blobs, links, clock, settings.export.at_once),
+                sources,
+                destinations,
+                sealer,
+            ),
+            **({} if cast is None else {RESYNC: cast.resync}),
+        }
+        operations = Engine(documents, queue, ids=ids, clock=clock, tenant=row.tenant, kinds=kinds)
         export = ExportService(
             operations,
             sources,
@@ -257,6 +271,7 @@ class Services:
                 clock=clock,
                 tenant_url=f"{settings.public_base_url}/{row.tenant}",
             ),
+            cast=cast,
         )
 
     async def _blob_containers(self) -> frozenset[str]:

@@ -23,6 +23,7 @@
     │   ├── RouteNotFound           the path names no resource
     │   ├── StudyNotFound, SeriesNotFound, InstanceNotFound, FrameNotFound, BulkDataNotFound
     │   ├── OperationNotFound       unknown or forgotten
+    │   ├── FhirNotConfigured       the service has no FHIR server
     │   └── BlobNotFound            from the Blobs port
     ├── DoesNotFit                  what fits
     │   ├── NotAcceptable           no offered type satisfies Accept
@@ -177,6 +178,10 @@ class BulkDataNotFound(NotFound):
 
 class OperationNotFound(NotFound):
     """No such operation, or it is forgotten."""
+
+
+class FhirNotConfigured(NotFound):
+    """No FHIR server is set for this service."""
 
 
 class BlobNotFound(NotFound):

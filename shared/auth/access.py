@@ -65,6 +65,7 @@ _QUERY = _needs("query", Right.READ)
 _STORE = _needs("store", Right.WRITE)
 _DELETE = _needs("delete", Right.DELETE)
 _UNDELETE = _needs("undelete", Right.DELETE)
+_FHIR = _needs("fhir", Right.ADMIN)
 
 ACCESS: Final = MappingProxyType(
     {
@@ -118,6 +119,12 @@ ACCESS: Final = MappingProxyType(
         "cancel_operation": _needs("cancel-operation", Right.ADMIN),
         "reconcile": _needs("reconcile", Right.ADMIN),
         "export": _needs("export", Right.EXPORT),
+        "fhir_state": _FHIR,
+        "fhir_failures": _FHIR,
+        "retry_fhir_failures": _FHIR,
+        "replay_to_fhir": _FHIR,
+        "resync_fhir": _FHIR,
+        "resync_study_to_fhir": _FHIR,
     }
 )
 """By name of the function, without ``_in_partition``."""

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from shared.cast.failures import Refused
-from shared.cast.settings import FhirVersion
+from shared.cast_settings import FhirVersion
 from shared.ports import JsonObject
 
 _MODULES = {"R4": "fhir.resources.R4B", "R5": "fhir.resources"}

@@ -43,8 +43,9 @@ class Refused(CastTrouble):
     """The FHIR server refuses what we send, or has what we cannot work with: again in vain."""
 
 
-FailureKind = Literal["refused", "skipped", "fhir", "waiting"]
-"""An instance is refused; an element of it skipped; FHIR refuses the study; it waits for FHIR."""
+FailureKind = Literal["refused", "skipped", "fhir", "waiting", "defect"]
+"""An instance is refused; an element of it skipped; FHIR refuses the study; the study waits for
+FHIR; or we cannot work on it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from shared.cast import values
-from shared.cast.settings import CastSettings
 from shared.cast.values import Attributes, InvalidTag
+from shared.cast_settings import CastSettings
 from shared.ports import JsonObject
 
 REPORTS = "1.2.840.10008.5.1.4.1.1.88."

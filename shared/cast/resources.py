@@ -15,7 +15,7 @@ import copy
 from typing import Any
 
 from shared.cast.picture import Instance, Person, Picture, Series
-from shared.cast.settings import CastSettings
+from shared.cast_settings import CastSettings
 from shared.ports import JsonObject
 
 STUDY_SYSTEM = "urn:dicom:uid"

@@ -34,19 +34,29 @@ from shared.cast.checking import check
 from shared.cast.failures import Away, Conflict, Refused
 from shared.cast.observations import merged, observations, own_key
 from shared.cast.picture import Painter, Person, Picture, Problem, paint
-from shared.cast.settings import CastSettings
+from shared.cast_settings import CastSettings
 from shared.index.shapes import DEFAULT_PARTITION
 from shared.ports import JsonObject
 
 MOST_ENTRIES = 8
 """Entries of one transaction with conditional creates: what the strictest server known takes."""
 
+_VERSIONS = {"R4": ("4.0.", "4.3."), "R5": ("5.0.",)}
 _MOST_ROUNDS = 12
 _MOST_FOUND = 10_000
 
 
 class Fhir(Protocol):
     """A FHIR server."""
+
+    async def capabilities(self) -> Any:
+        """Its CapabilityStatement.
+
+        Raises
+        ------
+        Away, Refused
+        """
+        ...
 
     async def search(
         self, kind: str, query: Sequence[tuple[str, str]], *, most: int
@@ -102,6 +112,7 @@ class StudySync:
         self._fhir = fhir
         self._settings = settings
         self._service_url = service_url
+        self._is_fit = False
 
     async def sync(self, partition: str, study: str) -> list[Problem]:
         """Bring a study up to date; returns what of it FHIR cannot have.
@@ -113,6 +124,7 @@ class StudySync:
         Refused
             It cannot be done as things are.
         """
+        await self._require_fit()
         for attempt in range(_MOST_ROUNDS):
             before = await self._archive.state(partition, study)
             try:
@@ -131,6 +143,19 @@ class StudySync:
         if partition.lower() == DEFAULT_PARTITION.lower():
             return f"{self._service_url}/"
         return f"{self._service_url}/partitions/{partition}/"
+
+    async def _require_fit(self) -> None:
+        """Ask once what the server is. One that does not fit may be mended: studies wait."""
+        if self._is_fit:
+            return
+        found = await self._fhir.capabilities()
+        version = str(found.get("fhirVersion", "")) if isinstance(found, dict) else ""
+        if not version.startswith(_VERSIONS[self._settings.fhir_version]):
+            raise Away(f"The FHIR server is of another version: {version[:16]!r}")
+        modes = [one.get("interaction") or [] for one in found.get("rest") or []]
+        if not any(one.get("code") == "transaction" for mode in modes for one in mode):
+            raise Away("The FHIR server takes no transactions")
+        self._is_fit = True
 
     # One round ----------------------------------------------------------------------------
 

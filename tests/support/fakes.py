@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from shared.adapters.sqlite.documents import SqliteDocuments
+from shared.cast.failures import Failure
 from shared.errors import (
     AlreadyStored,
     BlobNotFound,
@@ -133,3 +134,30 @@ class TroubledDocuments(SqliteDocuments):
         self.commits += 1
         self.failing(operations)
         await super().commit(container, partition, operations)
+
+
+class MemoryFailures:
+    """Rows in a dictionary, by partition and study. ``failing`` is asked first and may raise."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], list[Failure]] = {}
+        self.failing: Callable[[], None] = lambda: None
+
+    async def put(self, partition: str, study: str, rows: Sequence[Failure]) -> None:
+        """See ``Failures.put``."""
+        self.failing()
+        self.rows[partition, study] = list(rows)
+
+    async def page(self, *, limit: int, after: str | None = None) -> tuple[list[Failure], str]:
+        """See ``Failures.page``."""
+        rows = [row for key in sorted(self.rows) for row in self.rows[key]]
+        start = int(after or 0)
+        following = str(start + limit) if len(rows) > start + limit else ""
+        return rows[start : start + limit], following
+
+    async def of_study(self, partition: str, study: str) -> list[Failure]:
+        """See ``Failures.of_study``."""
+        return self.rows.get((partition, study), [])
+
+    async def close(self) -> None:
+        """Nothing to release."""

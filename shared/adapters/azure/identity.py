@@ -22,3 +22,10 @@ def token_credential(client_id: str | None) -> AsyncTokenCredential:
     if client_id is not None:
         return ManagedIdentityCredential(client_id=client_id)
     return DefaultAzureCredential()
+
+
+def client_credential(tenant: str, client_id: str, secret: str) -> AsyncTokenCredential:
+    """The credential of a client of another service, by its secret."""
+    from azure.identity.aio import ClientSecretCredential
+
+    return ClientSecretCredential(tenant, client_id, secret)

@@ -11,8 +11,8 @@ import pytest
 from shared.adapters.fhir.client import FhirClient
 from shared.cast.archive import Archive
 from shared.cast.picture import Problem
-from shared.cast.settings import CastSettings
 from shared.cast.sync import StudySync
+from shared.cast_settings import CastSettings
 from tests.support import dicom
 from tests.support.fhir import FhirServer
 from tests.unit.store.conftest import URL, Tenant, tenant
@@ -51,6 +51,10 @@ class Cast:
         """Bring a study up to date."""
         archive = Archive(self.tenant.documents, self.tenant.blobs)
         return await StudySync(archive, self.client, self.settings, URL).sync(partition, study)
+
+    async def sync_at(self, partition: str, study: str) -> list[Problem]:
+        """The same as a worker calls it."""
+        return await self.sync(study, partition)
 
     async def cast(self, *data_sets: Any) -> list[Problem]:
         """Store data sets of one study and bring it up to date."""

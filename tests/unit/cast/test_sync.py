@@ -201,14 +201,6 @@ async def test_two_that_match_are_refused(cast: Cast) -> None:
         await cast.cast(ds)
 
 
-async def test_identifiers_that_differ_in_case_are_others(cast: Cast) -> None:
-    """The engine finds tokens without case, as FHIR lets it."""
-    await cast.cast(dicom.ct(PatientID="abc"))
-    await cast.sync("1.2.3")  # a study that is nowhere
-    found = await cast.client.search("Patient", [("identifier", "urn:hospital|ABC")], most=10)
-    assert [one["identifier"][0]["value"] for one in found] == ["abc"]
-
-
 @pytest.mark.spec("dicomcast", 20)
 async def test_a_resource_without_version_is_refused(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
