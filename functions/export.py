@@ -15,7 +15,7 @@ from shared.errors import RouteNotFound
 bp = func.Blueprint()
 
 _PRERELEASE = "1.0-prerelease"
-_MOST_BODY = 1024 * 1024
+_MOST_BODY = 512 * 1024  # it is part of a document that each step writes anew
 
 
 @dicomweb(bp, "export", "export", "POST", doc=Doc((202, 400, 404, 415), (JSON,), (JSON,)))

@@ -35,6 +35,7 @@ from shared.ports import Blobs, Clock, Documents, JsonObject
 _MOST_COPIED = 256 * 1024 * 1024  # bytes of a file that a store copies by one request
 _BEGIN_FOR_S = 90.0  # of the five minutes that a worker holds an operation
 _PAUSES_S = (1.0, 5.0)
+_PATIENCE_S = 60.0  # a store that says nothing at all is waited for as long for each request
 _BATCH, _SHA256, _SIZE = "dicom_batch", "dicom_sha256", "dicom_size"
 _NOT_THERE = "It is not there."
 _GONE = "It was deleted before it could be exported."
@@ -184,10 +185,13 @@ class Batch:
         If it never does, others may still go: that the lines about this one can be written to
         its log shows that it is there.
         """
+        began = time.monotonic()
         for pause in _PAUSES_S:
             try:
                 return await self._export(key, file)
             except DestinationTrouble:
+                if time.monotonic() - began > _PATIENCE_S:
+                    raise
                 await asyncio.sleep(pause)
         return await self._export(key, file)
 

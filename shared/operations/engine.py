@@ -52,6 +52,8 @@ _ROUND_S = 60.0  # one message's work; the host gives a function ten minutes
 _MOST_ATTEMPTS = 20
 _PAGE = 200
 _ORDER = (Order(("key",), descending=True),)
+# neither input nor checkpoint: they may be large
+_TOLD = ("id", "type", "status", "created", "updated", "percent", "results", "error")
 _ALL = And((Eq(("kind",), KIND), Exists(("key",))))
 
 _log = logging.getLogger("dicom.operations")
@@ -137,9 +139,15 @@ class Engine:
         return (await self._read(id_)).body
 
     async def page(self, *, limit: int, offset: int) -> list[JsonObject]:
-        """The operations, newest first."""
+        """What is told of the operations, newest first."""
         return await self._documents.query(
-            CONTROL.name, _ALL, order=_ORDER, limit=limit, skip=offset, partition=KIND
+            CONTROL.name,
+            _ALL,
+            order=_ORDER,
+            limit=limit,
+            skip=offset,
+            partition=KIND,
+            members=_TOLD,
         )
 
     async def cancel(self, id_: str) -> JsonObject:

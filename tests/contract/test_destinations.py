@@ -318,3 +318,42 @@ async def test_links_in_the_name_of_our_identity(*, allowed: bool) -> None:
         assert "skoid=" in link
         assert "sr=b" in link
     assert timedelta(hours=1) >= destinations._LINK_LASTS
+
+
+# What Azure says where Azurite says otherwise ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (412, "ConditionNotMet", AlreadyStored),
+        (409, "BlobAlreadyExists", AlreadyStored),
+        (409, "CopyAcrossAccountsNotSupported", Copied.NOT_THIS),
+        (404, "BlobNotFound", Copied.NOT_THIS),
+        (500, "CannotVerifyCopySource", Copied.NOT_THIS),
+        (403, "AuthorizationFailure", Copied.NEVER),
+        (400, "InvalidHeaderValue", Copied.NEVER),
+        (501, "NotImplemented", Copied.NEVER),
+        (503, "ServerBusy", DestinationTrouble),
+    ],
+)
+async def test_answers_to_a_copy(
+    place: Place, monkeypatch: pytest.MonkeyPatch, status: int, code: str, expected: Any
+) -> None:
+    from azure.core.exceptions import HttpResponseError
+    from azure.storage.blob.aio import BlobClient
+
+    async def refused(*_: Any, **__: Any) -> None:
+        error: Any = HttpResponseError("https://account/container?sig=c2VjcmV0")
+        error.status_code, error.error_code = status, code
+        raise error
+
+    monkeypatch.setattr(BlobClient, "start_copy_from_url", refused)
+    async with AzureDestinations(None).open(_target(place)) as destination:
+        call = destination.copy("a", "https://ours/a?sig=x", {})
+        if isinstance(expected, Copied):
+            assert await call is expected
+            return
+        with pytest.raises(expected) as raised:
+            await call
+        _holds_no_secret(raised.value)

@@ -111,6 +111,24 @@ def test_an_export_has_one_partition(http: httpx.Client, place: Place) -> None:
     assert ended(start(http, identifiers(study), place.destination()))["results"]["exported"] == 0
 
 
+def test_an_export_has_one_tenant(
+    http: httpx.Client, place: Place, tenants: tuple[str, str]
+) -> None:
+    identifier, _ = stored(http)
+    base = str(http.base_url).replace(f"/{tenants[0]}/", f"/{tenants[1]}/").rstrip("/")
+    for source in (
+        identifiers(below(identifier, 1)),
+        {
+            "type": "search",
+            "settings": {"query": f"studies?StudyInstanceUID={below(identifier, 1)}"},
+        },
+        {"type": "changes", "settings": {"after": 0}},
+    ):
+        body = {"source": source, "destination": place.destination()}
+        done = ended(httpx.post(f"{base}/export", json=body))
+        assert identifier not in files(place.content(f"{done['operationId']}/"))
+
+
 def test_all_that_a_search_finds(http: httpx.Client, place: Place) -> None:
     patient = dicom.new_uid()
     found = dict(stored(http, PatientID=patient, Modality="CT") for _ in range(4))

@@ -39,11 +39,15 @@ if TYPE_CHECKING:
 
 _LINK_LASTS = timedelta(hours=1)
 _KEY_LASTS = timedelta(hours=12)
+_NO_KEY_FOR = timedelta(minutes=10)
 _SKEW = timedelta(minutes=5)
 _NOT_LET_IN = {401, 403}
 _NOT_FOUND = 404
+_CONDITION_FAILED = 412
 _GONE = {"ContainerBeingDeleted", "ContainerDisabled", "AccountBeingCreated"}
+_NOT_COPIED = {404, 409}
 _NEVER_COPIES = {400, 401, 403, 405, 501}
+_NO_SOURCE = "CannotVerifyCopySource"
 
 _log = logging.getLogger("dicom.export")
 
@@ -93,13 +97,13 @@ class AzureDestination:
     async def create_log(self, name: str) -> None:
         """See ``Destination.create_log``."""
         from azure.core import MatchConditions
-        from azure.core.exceptions import ResourceExistsError
+        from azure.core.exceptions import HttpResponseError
 
         with self._told():
             try:
                 await self._blob(name).create_append_blob(match_condition=MatchConditions.IfMissing)
-            except ResourceExistsError as error:
-                if _code(error) in _GONE:
+            except HttpResponseError as error:
+                if not _is_there(error):
                     raise
 
     async def log_after(self, name: str, position: int) -> bytes:
@@ -121,7 +125,7 @@ class AzureDestination:
                     lines, length=len(lines), appendpos_condition=position
                 )
             except HttpResponseError as error:
-                if error.status_code != 412:
+                if error.status_code != _CONDITION_FAILED:
                     raise
                 if await self.log_after(name, position) != lines:  # else the answer was lost
                     raise DestinationTrouble("Another has written to the log.") from None
@@ -136,7 +140,7 @@ class AzureDestination:
     async def copy(self, name: str, link: str, marks: Mapping[str, str]) -> Copied:
         """See ``Destination.copy``."""
         from azure.core import MatchConditions
-        from azure.core.exceptions import HttpResponseError, ResourceExistsError
+        from azure.core.exceptions import HttpResponseError
 
         with self._told():
             try:
@@ -146,15 +150,13 @@ class AzureDestination:
                     metadata=dict(marks),
                     match_condition=MatchConditions.IfMissing,
                 )
-            except ResourceExistsError as error:
-                if _code(error) == "BlobAlreadyExists":
-                    raise AlreadyStored("the file is there") from None
-                raise
             except HttpResponseError as error:
+                if _is_there(error):
+                    raise AlreadyStored("the file is there") from None
+                if _code(error) == _NO_SOURCE or error.status_code in _NOT_COPIED:
+                    return Copied.NOT_THIS
                 if error.status_code in _NEVER_COPIES:
                     return Copied.NEVER
-                if error.status_code == _NOT_FOUND:
-                    return Copied.NOT_THIS
                 raise
         return Copied.DONE
 
@@ -190,6 +192,8 @@ class AzureDestination:
 def _cause(error: HttpResponseError, target: Target) -> DestinationUnusable | DestinationTrouble:
     code = _code(error)
     told = f" ({code})" if code else ""
+    if error.status_code is None:  # the identity has no token
+        return DestinationTrouble(f"The service cannot sign in to the {target}.")
     if error.status_code in _NOT_LET_IN:
         return DestinationUnusable(f"The {target} does not let the service in{told}.")
     if error.status_code == _NOT_FOUND:
@@ -197,6 +201,11 @@ def _cause(error: HttpResponseError, target: Target) -> DestinationUnusable | De
     if code in _GONE:
         return DestinationUnusable(f"The {target} cannot be written to{told}.")
     return DestinationTrouble(f"The {target} did not take it{told}.")
+
+
+def _is_there(error: HttpResponseError) -> bool:
+    """Whether a new blob was refused because there is one: the service has two ways to say so."""
+    return error.status_code == _CONDITION_FAILED or _code(error) == "BlobAlreadyExists"
 
 
 def _code(error: HttpResponseError) -> str:
@@ -269,7 +278,7 @@ class AzureLinks:
             try:
                 self._key = await self._service.get_user_delegation_key(now - _SKEW, until)
             except AzureError as error:
-                self._key = None
+                self._key, until = None, now + _LINK_LASTS + _NO_KEY_FOR
                 _log.warning("no links to files", extra={"error": type(error).__name__})
             self._key_until = until
         return self._key

@@ -184,7 +184,8 @@ async def test_time_is_over_within_a_batch(bench: Bench, monkeypatch: pytest.Mon
     await bench.engine.work(id_, "plan")
     await bench.engine.work(id_, "copy")
     checkpoint = (await bench.engine.get(id_))["checkpoint"]
-    assert (checkpoint["batch"], len(checkpoint["plan"])) == (0, 2)
+    assert checkpoint["batch"] == 0
+    assert 0 < len(checkpoint["plan"]) < 4
     bench.destination.meets = _dying(1, when="after")
     await _deliver_with_deaths(bench)
     body = await bench.ended(id_)
