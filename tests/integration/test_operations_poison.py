@@ -63,7 +63,7 @@ def server(new_account: Callable[[], str], tmp_path: Path) -> Server:
     (app / "function_app.py").write_text(_APP)
     host = json.loads((ROOT / "host.json").read_text("utf-8"))
     host["extensions"]["queues"] |= {
-        "visibilityTimeout": "00:00:01",
+        "visibilityTimeout": "00:00:00",
         "maxPollingInterval": "00:00:01",
         "maxDequeueCount": _MOST_DELIVERIES,
     }
