@@ -31,6 +31,7 @@ from shared.index.documents import iso
 from shared.index.schema import INDEX
 from shared.index.shapes import InstanceKey, parse_blob_key
 from shared.ports import Blobs, Clock, Documents, JsonObject
+from shared.retrieve.content import close
 
 _MOST_COPIED = 256 * 1024 * 1024  # bytes of a file that a store copies by one request
 _BEGIN_FOR_S = 90.0  # of the five minutes that a worker holds an operation
@@ -228,22 +229,24 @@ class Batch:
         }
         if not self._stream and file.size <= _MOST_COPIED:
             link = await self.copier.links.link(file.blob)
-            copied = Copied.NEVER if link is None else await self.destination.copy(
-                name, link, marks
-            )  # fmt: skip
+            copied = Copied.NEVER
+            if link is not None:
+                copied = await self.destination.copy(name, link, marks)
             if copied is Copied.DONE:
                 return file
-            self._stream = copied is Copied.NEVER
+            self._stream |= copied is Copied.NEVER
+        chunks = await self._read(file)
         try:
-            chunks = await self.copier.blobs.read(file.blob)
             await self.destination.put(name, _checked(chunks, file), marks)
-        except DestinationTrouble:
-            raise
-        except CorruptData:
-            raise
+        finally:
+            await close(chunks)
+        return file
+
+    async def _read(self, file: File) -> AsyncIterator[bytes]:
+        try:
+            return await self.copier.blobs.read(file.blob)
         except ServiceTrouble as error:
             raise _SourceTrouble from error
-        return file
 
 
 async def _checked(chunks: AsyncIterator[bytes], file: File) -> AsyncIterator[bytes]:

@@ -43,13 +43,13 @@ async def one_after_the_other(
             try:
                 yield content
             finally:
-                await _close(content)
+                await close(content)
     finally:
         for task in opened:
             task.cancel()
         for outcome in await asyncio.gather(*opened, return_exceptions=True):
             if not isinstance(outcome, BaseException):
-                await _close(outcome)
+                await close(outcome)
 
 
 async def _open(blobs: Blobs, key: str, span: ByteSpan | None) -> AsyncIterator[bytes]:
@@ -59,7 +59,8 @@ async def _open(blobs: Blobs, key: str, span: ByteSpan | None) -> AsyncIterator[
         raise CorruptData("A file that the index names is not there.") from error
 
 
-async def _close(content: AsyncIterator[bytes]) -> None:
+async def close(content: AsyncIterator[bytes]) -> None:
+    """End a reading, so that its connection is free; also one that has not begun."""
     if isinstance(content, AsyncGenerator):
         await content.aclose()
 
@@ -96,7 +97,7 @@ async def inflated(blobs: Blobs, key: str, span: ByteSpan) -> AsyncIterator[byte
             if at >= span.end:
                 return
     finally:
-        await _close(content)
+        await close(content)
     raise CorruptData("A file is shorter than its index says.")
 
 

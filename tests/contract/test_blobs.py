@@ -28,6 +28,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.ports import ByteSpan
+from shared.retrieve.content import close
 
 KEY = "instances/Microsoft.Default/1.2/1.2.3/1.2.3.4/0000000000000000001.dcm"
 BIG = os.urandom(2 * PIECE + 12_345)
@@ -323,7 +324,7 @@ async def test_reading_that_is_given_up_releases_its_connection(blobs, connectio
     reading = await blobs.read(KEY)
     for _ in range(pieces):
         await anext(reading)
-    await reading.aclose()
+    await close(reading)  # as retrieval does: it asks whether there is something to close
     (answer,) = connections
     assert answer.is_closed
     assert await _read(blobs, KEY) == BIG

@@ -185,18 +185,24 @@ class BlobReader:
         return self._client
 
 
-class _Reading:
-    """Pieces of a blob; ``aclose`` releases the connection, also before the first piece."""
+class _Reading(AsyncGenerator[bytes, None]):
+    """Pieces of a blob; ``aclose`` releases the connection, also before the first piece.
+
+    A generator itself would not: one that has not begun has nothing to clean up. It is one by its
+    methods, as those who close readings ask for that.
+    """
 
     def __init__(self, response: AsyncHttpResponse, pieces: AsyncGenerator[bytes, None]) -> None:
         self._response = response
         self._pieces = pieces
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
+    async def asend(self, value: None) -> bytes:
+        """The next piece."""
+        return await self._pieces.asend(value)
 
-    async def __anext__(self) -> bytes:
-        return await anext(self._pieces)
+    async def athrow(self, *arguments: Any) -> bytes:
+        """Raise within."""
+        return await self._pieces.athrow(*arguments)
 
     async def aclose(self) -> None:
         """End reading."""

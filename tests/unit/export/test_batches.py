@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -312,6 +313,36 @@ async def test_what_was_deleted_replaced_or_damaged_since_it_was_planned(
         assert body["results"]["exported"] == 1
     assert not told
     assert files
+
+
+async def test_a_file_that_is_there_already_is_not_left_open(bench: Bench) -> None:
+    """The destination looks at its name before it reads anything of ours."""
+    await _archive(bench)
+    bench.destination.copies = Copied.NEVER
+    closed: list[str] = []
+    read = bench.tenant.blobs.read
+
+    class Reading(AsyncGenerator[bytes, None]):
+        def __init__(self, key: str, content: AsyncIterator[bytes]) -> None:
+            self.key, self.content = key, content
+
+        async def asend(self, _: None) -> bytes:
+            return await anext(self.content)
+
+        async def athrow(self, *_: Any) -> bytes:
+            raise StopAsyncIteration
+
+        async def aclose(self) -> None:
+            closed.append(self.key)
+
+    async def noting(key: str) -> AsyncIterator[bytes]:
+        return Reading(key, await read(key))
+
+    bench.tenant.blobs.read = noting  # type: ignore[assignment,method-assign]
+    id_ = await bench.start("1.1", "1.2", "1.1")
+    body = await bench.ended(id_)
+    assert body["results"]["exported"] == 12
+    assert len(closed) == 12
 
 
 async def test_the_destination_fetches_files_itself_where_it_can(bench: Bench) -> None:
