@@ -242,6 +242,7 @@ class Services:
                 has_key=sealer.has_key,
             ),
             own=OwnStore(self._blob_service.url, self._blob_containers),
+            tenant=row.tenant,
         )
         return TenantServices(
             name=row.tenant,

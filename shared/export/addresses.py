@@ -167,6 +167,10 @@ class OwnStore:
     account_address: str
     containers: Callable[[], Awaitable[frozenset[str]]]
 
+    async def is_shared(self) -> bool:
+        """Whether the service has more than one tenant."""
+        return len(await self.containers()) > 1
+
     async def holds(self, account_address: str, container: str, *, identity: bool) -> bool:
         """Whether a container is off limits: a tenant's, or one entered with our own rights."""
         if _account(account_address) != _account(self.account_address):

@@ -28,6 +28,10 @@ class Destination(Protocol):
     (any more); and ``DestinationTrouble``: this call failed, another may not.
     """
 
+    async def tenants(self) -> frozenset[str]:
+        """Names that the container's owner has written on it: whose exports it takes."""
+        ...
+
     async def create_log(self, name: str) -> None:
         """Make a text that only grows; if it is there, nothing happens."""
         ...

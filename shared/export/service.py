@@ -17,7 +17,7 @@ from shared.export.models import (
     Target,
 )
 from shared.export.planning import Plan
-from shared.export.ports import Destinations
+from shared.export.ports import Destination, Destinations
 from shared.export.request import Rules, parse_export
 from shared.export.sources import Sources
 from shared.operations.engine import Engine
@@ -106,6 +106,7 @@ class ExportService:
         ids: Ids,
         rules: Rules,
         own: OwnStore,
+        tenant: str,
     ) -> None:
         self._engine = engine
         self._sources = sources
@@ -114,6 +115,7 @@ class ExportService:
         self._ids = ids
         self._rules = rules
         self._own = own
+        self._tenant = tenant
 
     async def start(self, body: JsonObject, partition: str) -> str:
         """Start an export of a data partition; returns the operation's id.
@@ -161,6 +163,7 @@ class ExportService:
         """Make the logs, and read them: what fails here fails before anything has begun."""
         try:
             async with asyncio.timeout(_PROBE_S), self._destinations.open(target) as destination:
+                await self._require_allowed(target, destination)
                 for name in (ERRORS, MANIFEST):
                     await destination.create_log(f"{id_}/{name}")
                     await destination.log_after(f"{id_}/{name}", 0)
@@ -168,3 +171,13 @@ class ExportService:
             raise DestinationUnusable(f"The {target} does not answer.") from None
         except DestinationTrouble as error:
             raise DestinationUnusable(str(error)) from None
+
+    async def _require_allowed(self, target: Target, destination: Destination) -> None:
+        """Our identity serves all tenants, so what it may enter is not yet this tenant's."""
+        if target.credential is not Credential.IDENTITY or not await self._own.is_shared():
+            return
+        if self._tenant not in await destination.tenants():
+            raise DestinationUnusable(
+                f"The {target} is not for this tenant: its owner has to name it in the "
+                "container's metadata 'dicomtenants'."
+            )

@@ -86,6 +86,16 @@ async def test_a_log_grows_and_each_append_happens_once(
     assert await destination.log_after(name, 8) == b""
 
 
+async def test_whose_exports_a_container_takes(blob_client: Any, fresh_name: str) -> None:
+    target = Target(f"https://account/{fresh_name}", Credential.IDENTITY)
+    await ensure_container(blob_client, fresh_name)
+    container = blob_client.get_container_client(fresh_name)
+    destination = AzureDestination(blob_client, target)
+    assert await destination.tenants() == frozenset()
+    await container.set_container_metadata({"DicomTenants": "main, other"})
+    assert await destination.tenants() == {"main", "other"}
+
+
 # Files ------------------------------------------------------------------------------------
 
 

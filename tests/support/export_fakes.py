@@ -31,6 +31,11 @@ class MemoryDestination:
     marked: dict[str, dict[str, str]] = field(default_factory=dict)
     writes: dict[str, int] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    names: frozenset[str] = frozenset()
+
+    async def tenants(self) -> frozenset[str]:
+        """See ``Destination.tenants``."""
+        return self.names
 
     async def create_log(self, name: str) -> None:
         """See ``Destination.create_log``."""

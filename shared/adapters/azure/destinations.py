@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from azure.storage.blob import UserDelegationKey
     from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
+_TENANTS = "dicomtenants"
 _LINK_LASTS = timedelta(hours=1)
 _KEY_LASTS = timedelta(hours=12)
 _NO_KEY_FOR = timedelta(minutes=10)
@@ -93,6 +94,13 @@ class AzureDestination:
         self._container = service.get_container_client(target.container)
         self._blobs = AzureBlobs(service, target.container)
         self._target = target
+
+    async def tenants(self) -> frozenset[str]:
+        """See ``Destination.tenants``."""
+        with self._told():
+            found = await self._container.get_container_properties()
+        text = {key.lower(): value for key, value in (found.metadata or {}).items()}.get(_TENANTS)
+        return frozenset((text or "").replace(",", " ").split())
 
     async def create_log(self, name: str) -> None:
         """See ``Destination.create_log``."""

@@ -103,6 +103,13 @@ def bench(tenant: Tenant) -> Bench:
 
     own = OwnStore("https://own.blob.core.windows.net/", containers)
     service = ExportService(
-        engine, sources, destination, sealer, ids=RandomIds(), rules=RULES, own=own
+        engine,
+        sources,
+        destination,
+        sealer,
+        ids=RandomIds(),
+        rules=RULES,
+        own=own,
+        tenant="main",
     )
     return Bench(tenant, engine, queue, service, destination, exporter)

@@ -6,6 +6,7 @@ import pytest
 
 from shared.errors import DestinationTrouble, DestinationUnusable
 from shared.export import service
+from shared.export.addresses import OwnStore
 from shared.export.models import File, Missing
 from shared.export.planning import Plan
 from shared.export.sources import Sources
@@ -175,3 +176,26 @@ async def test_not_into_our_own_store(bench: Bench) -> None:
         destination = {"type": "azureblob", "settings": settings}
         with pytest.raises(DestinationUnusable, match="own data"):
             await bench.service.start({"source": source, "destination": destination}, PARTITION)
+
+
+@pytest.mark.parametrize("names", [(), ("other",), ("mainly",)])
+async def test_our_identity_does_not_lead_a_tenant_to_the_container_of_another(
+    bench: Bench, names: tuple[str, ...]
+) -> None:
+    source = {"type": "identifiers", "settings": {"values": ["1.1"]}}
+    settings = {"blobContainerUri": ADDRESS, "useManagedIdentity": True}
+    body = {"source": source, "destination": {"type": "azureblob", "settings": settings}}
+    bench.destination.names = frozenset(names)
+    with pytest.raises(DestinationUnusable, match="dicomtenants"):
+        await bench.service.start(body, PARTITION)
+    assert not bench.destination.content
+    bench.destination.names = frozenset({*names, "main"})
+    id_ = await bench.service.start(body, PARTITION)
+    assert (await bench.ended(id_))["status"] == "succeeded"
+
+    async def alone() -> frozenset[str]:
+        return frozenset({"dicom-main"})
+
+    bench.destination.names = frozenset()
+    bench.service._own = OwnStore("https://own.blob.core.windows.net", alone)
+    assert await bench.service.start(body, PARTITION), "with one tenant there is nobody else"
