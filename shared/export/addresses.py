@@ -19,6 +19,7 @@ from shared.errors import DestinationUnusable, MalformedRequest
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 _CONTAINER = re.compile(r"[a-z0-9](-?[a-z0-9]){2,62}")
+_PARAMETER = re.compile(r"[a-z]{1,12}")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 _HTTPS_PORT = 443
 # of service, account and user delegation signatures
@@ -129,7 +130,8 @@ def signature(culprit: str, query: str) -> str:
     values = dict(items)
     foreign = [name for name in values if name not in _SAS_PARAMETERS]
     if foreign or not values.get("sig") or len(values) != len(items):
-        what = f"the parameter {foreign[0][:20]!r}" if foreign else "the query string"
+        named = bool(foreign) and _PARAMETER.fullmatch(foreign[0])  # else it may be a secret itself
+        what = f"the parameter '{foreign[0]}'" if named else "the query string"
         raise MalformedRequest(f"{culprit}: {what} is not of a shared access signature.")
     return query
 
