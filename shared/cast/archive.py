@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import AsyncIterator
 
 from shared.cast import values
 from shared.cast.values import Attributes
 from shared.dicom import attributes as dicom
-from shared.errors import BlobNotFound
+from shared.errors import BlobNotFound, CorruptData
 from shared.index import shapes
 from shared.index.metadata import ChunkPlace, chunk_texts
 from shared.index.schema import INDEX
@@ -71,7 +72,13 @@ class Archive:
     async def data_set(
         self, partition: str, study: str, series: str, instance: str
     ) -> Attributes | None:
-        """The whole metadata of an instance; ``None`` if it is gone."""
+        """The whole metadata of an instance; ``None`` if it is gone.
+
+        Raises
+        ------
+        CorruptData
+            It is not what was stored.
+        """
         found = await self._documents.get(
             INDEX.name,
             shapes.partition_key(partition, study),
@@ -84,6 +91,8 @@ class Archive:
             text = b"".join([piece async for piece in chunk_texts(self._blobs, [place], "")])
         except BlobNotFound:
             return None
+        except zlib.error:
+            raise CorruptData("A metadata chunk is not what was stored.") from None
         attributes: Attributes = json.loads(text)
         return attributes
 

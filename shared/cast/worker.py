@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from shared.cast.failures import Away, Failure, FailureKind, Failures, Refused
 from shared.cast.picture import Problem
-from shared.errors import ServiceTrouble
+from shared.errors import CorruptData, ServiceTrouble
 from shared.index.documents import iso
 from shared.ports import Clock, JsonObject, Queue
 
@@ -79,6 +79,10 @@ class Worker:
         partition, study = message["partition"], message["study"]
         try:
             problems = await self._sync(partition, study)
+        except CorruptData as corrupt:
+            self._tell("corrupt", message, corrupt)
+            row = self._row(message, "defect", "Stored data of the study is corrupt")
+            await self._failures.put(partition, study, [row])
         except (Away, ServiceTrouble) as away:
             await self._later(message, away)
         except Refused as refused:

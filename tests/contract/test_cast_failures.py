@@ -70,7 +70,6 @@ async def test_pages_and_tenants(failures, table_client, clock):
     assert await failures.page(limit=3, after="it's") == (rows, after)
 
 
-@pytest.mark.spec("dicomcast", 44)
 async def test_a_long_cause_is_cut_and_many_rows_are_several_transactions(failures):
     rows = [
         replace(ROW, kind="refused", instance=f"1.{n}", cause="x" * (MOST_CAUSE + 1) * (n == 0))

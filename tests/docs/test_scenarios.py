@@ -20,6 +20,7 @@ NUMBERS = {
     "dicomweb": set(range(1, 191)),
     "change-feed": set(range(1, 33)),
     "operations": set(range(1, 45)),
+    "dicomcast": set(range(1, 45)),
     "bug_report": set(_BUG_REPORTS),
 }
 _UPDATE = "comes with bulk update"
@@ -42,6 +43,15 @@ ARGUED: dict[str, dict[int, str]] = {
     },
     "change-feed": {21: _UPDATE, 22: _UPDATE, 29: _SIGN_IN, 30: _SIGN_IN, 31: _EVENTS, 32: _EVENTS},
     "operations": {**dict.fromkeys(range(1, 23), _UPDATE), 23: _SIGN_IN, 44: _SIGN_IN},
+    "dicomcast": {
+        6: "FHIR is asked whether it has the study, for then it has to go; nothing is written: "
+        "tests/unit/cast/test_sync.py::test_deletion_of_what_fhir_does_not_know",
+        42: "nothing ends: the study waits, and a row says why: "
+        "tests/unit/cast/test_worker.py::test_no_entry_and_no_time_are_waited_for",
+        43: "the host stops; a message that is not finished comes again: "
+        "tests/unit/cast/test_churn.py",
+        44: "there is one table, whose partitions are the tenants",
+    },
     "bug_report": {59: _WORKLIST, 61: _WORKLIST, 62: _WORKLIST},
 }
 

@@ -3,7 +3,8 @@
 // resource), pages, and the means to trouble a client:
 //
 //   POST /$trouble   {"rate": 0.1, "count": 2, "status": 503, "after": true, "header": {...}}
-//                    requests fail at random or the next so many do; "after": the work is done, and the answer lost
+//                    requests fail at random or the next so many do; "after": the work is done, and the answer lost;
+//                    a number: how often so
 //   POST /$answer    {"status": 200, "body": {...}}   the next bundle gets this answer and is not looked at
 //   POST /$settings  {"fhirVersion", "interactions", "token", "page", "delay"}
 //   GET  /$log       the requests since the last time: [{method, url, body}]
@@ -150,7 +151,8 @@ async function answer(method, url, text, headers) {
   const failing = trouble.count > 0 || Math.random() < trouble.rate;
   const { status, after, header } = trouble;
   if (failing && trouble.count > 0) trouble.count -= 1;
-  if (failing && !after) return reply(status, outcome('transient'), header);
+  const lost = Math.random() < Number(after);
+  if (failing && !lost) return reply(status, outcome('transient'), header);
   let body;
   try {
     body = text ? JSON.parse(text) : undefined;

@@ -83,7 +83,7 @@ async def test_a_gap_is_waited_for_and_then_passed_and_never_more(tenant: Tenant
     assert [one["study"] for one in _sent(tenant)] == ["1.1", "1.2", "1.30"]
 
 
-@pytest.mark.spec("dicomcast", 3, 43)
+@pytest.mark.spec("dicomcast", 3)
 async def test_a_process_that_ends_in_between_sends_again(tenant: Tenant) -> None:
     await _entries(tenant, range(1, 4))
     tenant.queue.failing = _fail_after(2)

@@ -494,3 +494,24 @@ async def test_5000_series_are_one_study(cast: Cast, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Archive, "instances", instances)
     await cast.sync(study)
     assert cast.one("ImagingStudy")["numberOfSeries"] == 5000
+
+
+async def test_what_others_write_meanwhile_is_not_lost(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ds = dicom.ct()
+    await cast.cast(ds)
+    transaction = cast.client.transaction
+    theirs = [{**cast.one("Patient"), "telecom": [{"system": "phone", "value": "1"}]}]
+
+    async def after_them(bundle: dict[str, Any]) -> Any:
+        if theirs:
+            cast.server.update(theirs.pop())
+        return await transaction(bundle)
+
+    monkeypatch.setattr(cast.client, "transaction", after_them)
+    ds.PatientName = "New^Name"
+    await cast.cast(ds)
+    patient = cast.one("Patient")
+    assert patient["telecom"] == [{"system": "phone", "value": "1"}]
+    assert patient["name"][0]["family"] == "New"

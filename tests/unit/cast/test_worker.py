@@ -15,6 +15,7 @@ from shared.errors import Unavailable
 from tests.support import dicom
 from tests.support.fakes import FixedClock, MemoryFailures, MemoryQueue
 from tests.unit.cast.conftest import PARTITION, Cast
+from tests.unit.cast.reports import event, report
 
 STUDY = "1.2.3"
 
@@ -134,6 +135,22 @@ async def test_a_defect_is_a_row() -> None:
     assert setting.rows()[0][0] == "defect"
 
 
+@pytest.mark.spec("dicomcast", 5)
+async def test_corrupt_data_of_one_study_is_a_row_and_the_others_go_on(cast: Cast) -> None:
+    bad, good = report(), report(event("1.2.3"))
+    # so large that it is not in the index
+    bad.ProcedureCodeSequence = [dicom.item(CodeMeaning=dicom.new_uid()) for _ in range(900)]
+    for ds in (bad, good):
+        await cast.store(ds)
+    (segment,) = (key for key in cast.tenant.blobs.content if key.startswith("segments/"))
+    cast.tenant.blobs.content[segment] = bytes(len(cast.tenant.blobs.content[segment]))
+    setting = await _handled(cast, str(bad.StudyInstanceUID))
+    assert [kind for kind, _ in setting.rows(str(bad.StudyInstanceUID))] == ["defect"]
+    assert setting.queue.sent == []
+    await setting.worker.handle(message_of("main", PARTITION, str(good.StudyInstanceUID)))
+    assert len(cast.server.all("Observation")) == 2
+
+
 # With the FHIR server ---------------------------------------------------------------------
 
 
@@ -196,7 +213,7 @@ async def test_modalities_that_nobody_knows_and_none_at_all(cast: Cast) -> None:
     assert codes == {"ZZZ", "unknown"}
 
 
-@pytest.mark.spec("dicomcast", 30, 42)
+@pytest.mark.spec("dicomcast", 30)
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
 async def test_no_entry_and_no_time_are_waited_for(cast: Cast, status: int) -> None:
     ds = dicom.ct()
