@@ -143,8 +143,11 @@ class Intake:
             It is larger than an instance may be.
         """
         head: list[bytes] = []
+        refused = False
         async for piece in self._content:
             self._take(piece)
+            if refused:
+                continue  # read on only to say why
             head.append(piece)
             if self._size <= SMALL_BYTES:
                 continue
@@ -152,8 +155,14 @@ class Intake:
                 received = await self._write_streaming(head)
                 return _already(received)
             if self._size > _MOST_BEFORE_IDENTIFIERS or self._reader.identifiers is not None:
-                head.clear()  # it will be refused: read on only to say why
+                head.clear()
+                refused = True
         facts, verdict = self._judge()
+        if refused:
+            raise NotDicom(
+                f"The UIDs of the instance must be within its first {_MOST_BEFORE_IDENTIFIERS} "
+                "bytes."
+            )
         data = b"".join(head)
 
         async def write() -> Received:
@@ -172,7 +181,7 @@ class Intake:
     def _nameable(self) -> bool:
         """Whether the UIDs are known and good enough to name a file by them."""
         found = self._reader.identifiers
-        if found is None or self._size > _MOST_BEFORE_IDENTIFIERS:
+        if found is None:
             return False
         study = self._destination.study
         return all(

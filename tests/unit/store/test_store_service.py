@@ -191,3 +191,28 @@ async def test_a_batch_that_loses_a_race_starts_again(tenant: Tenant) -> None:
     result = await tenant.store(dicom.base())
     assert len(result.stored) == 1
     assert attempts == 3
+
+
+@pytest.mark.parametrize("piece", [65_536, 64 * 1024 * 1024])
+@pytest.mark.parametrize("tag", [0x00091010, 0x00291010])
+async def test_a_large_value_before_or_behind_the_uids(
+    tenant: Tenant, tag: int, piece: int
+) -> None:
+    """The file is named by its UIDs, so it cannot wait for them for ever; it is never cut."""
+    ds = dicom.ct()
+    ds.add_new(tag, "OB", bytes(20 * 1024 * 1024))
+    ds.add_new((tag >> 16 << 16) + 0x10, "LO", "TEST")
+    file = dicom.part10(ds)
+
+    async def contents() -> AsyncIterator[AsyncIterator[bytes]]:
+        yield _pieces(*(file[at : at + piece] for at in range(0, len(file), piece)))
+
+    result = await tenant.store_service.store(contents(), _DESTINATION)
+    [row] = result.rows
+    if tag == 0x00091010 and piece < len(file):
+        assert isinstance(row, Refused)
+        assert row.reason == 43264
+        assert not tenant.blobs.content
+    else:
+        assert isinstance(row, Stored)
+        assert list(tenant.blobs.content.values()) == [file]
