@@ -18,6 +18,7 @@ from functions import (
     retrieve,
     search,
     store,
+    tenants,
     upkeep,
     wado,
 )
@@ -39,6 +40,7 @@ for module in (
     retrieve,
     search,
     store,
+    tenants,
     upkeep,
     wado,
 ):

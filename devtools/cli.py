@@ -10,6 +10,7 @@ from pathlib import Path
 from devtools import quality
 from devtools.process import ROOT, Stop
 from devtools.serve import serve
+from devtools.tenants import tenant
 
 _PASSED_ON = ("test", "bench")
 
@@ -27,6 +28,14 @@ def _parser() -> argparse.ArgumentParser:
         "--data", type=Path, default=ROOT / ".local", help="folder of all its data (.local)"
     )
     one.add_argument("--fresh", action="store_true", help="delete what was stored before")
+    two = verbs.add_parser(
+        "tenant",
+        help="list, add, change, suspend, resume, remove tenants",
+        description="Change the tenants of the service that runs on this machine.",
+        usage="dev.py tenant [--data FOLDER] list|add|change|suspend|resume|remove …",
+    )
+    two.add_argument("--data", type=Path, default=ROOT / ".local", help="its folder (.local)")
+    two.add_argument("words", nargs=argparse.REMAINDER)
     verbs.add_parser(
         "setup",
         help="install what the other verbs need",
@@ -63,6 +72,8 @@ def run(words: Sequence[str]) -> int:
             return quality.test(passed_on)
         if arguments.verb == "bench":
             return quality.bench(passed_on)
+        if arguments.verb == "tenant":
+            return tenant(arguments.words, arguments.data.resolve())
         if arguments.verb == "setup":
             return quality.setup()
         return quality.check()

@@ -69,7 +69,7 @@ def serve(port: int, data: Path, *, fresh: bool) -> int:
             folder.clear()
         connection = _start_azurite(parts, node, folder)
         before = {"DICOM_SECRETS_KEY": folder.secrets_key(), **os.environ}
-        environment = _app_environment(before, connection, folder.path, port)
+        environment = app_environment(before, connection, folder.path, port)
         parts.start("seed", [PYTHON, "-m", "local_host.seed"], environment)
         host: list[str | Path] = [PYTHON, "-m", "local_host", "--app", ".", "--port", str(port)]
         parts.start("app", [*host, "--state", folder.path / "host"], environment)
@@ -77,6 +77,8 @@ def serve(port: int, data: Path, *, fresh: bool) -> int:
         _wait_for_health(f"http://127.0.0.1:{port}", parts, ending)
         if not ending:
             _greet(f"http://127.0.0.1:{port}/main/v2", time.monotonic() - began)
+            if environment["DICOM_SIGN_IN"] == "off":
+                print("Sign-in is off: every program on this machine may do everything.\n")
         while not ending:
             parts.raise_if_ended()
             time.sleep(0.2)
@@ -157,7 +159,7 @@ def _start_azurite(parts: _Parts, node: Node, folder: DataFolder) -> str:
     log = folder.path / "logs" / "azurite.log"
     parts.start("Azurite", [*command, "--silent"], log=log)
     deadline = time.monotonic() + _START_S
-    while not all(_answers(port) for port in ports.values()):
+    while not all(azurite_answers(port) for port in ports.values()):
         try:
             parts.raise_if_ended()
         except Stop:
@@ -165,6 +167,11 @@ def _start_azurite(parts: _Parts, node: Node, folder: DataFolder) -> str:
         if time.monotonic() > deadline:
             raise Stop(f"dev.py: Azurite does not answer; see {log}")
         time.sleep(0.02)
+    return azurite_connection(ports)
+
+
+def azurite_connection(ports: Mapping[str, int]) -> str:
+    """The connection string of an Azurite on these ports."""
     address = {name: f"http://127.0.0.1:{port}/{_ACCOUNT}" for name, port in ports.items()}
     return (
         f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey={_KEY};"
@@ -173,7 +180,8 @@ def _start_azurite(parts: _Parts, node: Node, folder: DataFolder) -> str:
     )
 
 
-def _answers(port: int) -> bool:
+def azurite_answers(port: int) -> bool:
+    """Whether a program listens on this port of loopback."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -182,7 +190,7 @@ def _answers(port: int) -> bool:
 # The app ----------------------------------------------------------------------------------
 
 
-def _app_environment(
+def app_environment(
     before: Mapping[str, str], connection: str, data: Path, port: int
 ) -> dict[str, str]:
     """The app's settings. What the caller set for the app stays, but for where its stores are."""

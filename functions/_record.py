@@ -121,17 +121,23 @@ class Recorded(Response):
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sent, complete = 0, False
+        sent, complete, gone = 0, False, False
 
         async def counted(message: Message) -> None:
             nonlocal sent, complete
             await send(message)
-            if message["type"] == "http.response.body":
+            if message["type"] == "http.response.body" and not gone:
                 sent += len(message.get("body", b""))
                 complete = not message.get("more_body", False)
 
+        async def watched() -> Message:
+            nonlocal gone
+            message = await receive()
+            gone = gone or message["type"] == "http.disconnect"
+            return message
+
         try:
-            await self._inner(scope, receive, counted)
+            await self._inner(scope, watched, counted)
         finally:
             self._trail.executed(self.status_code, sent, complete=complete)
 

@@ -17,13 +17,14 @@ from functions import _catalogue
 from functions._http import accept, respond
 from functions._openapi import capabilities, wadl
 from shared.container import services
-from shared.errors import NotAcceptable, RouteNotFound
+from shared.errors import InvalidPartitionName, NotAcceptable, RouteNotFound
 from shared.web.media_types import JSON, accepts
 
 bp = func.Blueprint()
 
 WADL = "application/vnd.sun.wadl+xml"
 _ROOT = re.compile(r"/[^/]+/v(?P<major>[12])(?:\.0-prerelease)?/?")
+_NO_PARTITION = re.compile(r"/[^/]+/v[12][^/]*/partitions//.*")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -43,6 +44,8 @@ async def _answer(req: Request) -> Response:
     preflight = "access-control-request-method" in req.headers
     if req.method == "OPTIONS" and root is not None and not preflight:
         return await _capabilities(req, root["major"])
+    if _NO_PARTITION.fullmatch(req.url.path):
+        raise InvalidPartitionName("The partition has no name.")
     allowed = ["OPTIONS"] if root is not None else _catalogue.allowed(req.url.path)
     if not allowed or (req.method in allowed and req.method != "OPTIONS"):
         # also what looks like a route and is none, as a segment of dots

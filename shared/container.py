@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.adapters.azure.blobs import AzureBlobs
+from shared.adapters.azure.blobs import AzureBlobs, ensure_container
 from shared.adapters.azure.cast_failures import TableFailures
 from shared.adapters.azure.clients import (
     blob_service,
@@ -29,6 +29,7 @@ from shared.auth.audit import write_to
 from shared.auth.caller import Door
 from shared.auth.directory import DELETING, Directory
 from shared.auth.ports import Registry, TenantRow
+from shared.auth.tenants import Tenants
 from shared.auth.tokens import Tokens
 from shared.cast.resync import RESYNC
 from shared.cast.service import CastService
@@ -116,6 +117,7 @@ class Services:
         if not sign_in.required:
             _log.warning("sign-in is off: whoever reaches the service may do everything")
         self.directory = Directory(self.registry, sign_in, settings.tenants, self.clock)
+        self.administration = Tenants(self.registry, self.directory, self.clock, self._prepare)
         self.door = Door(sign_in, self.directory, Tokens(PublishedJson()))
         self._cosmos: CosmosClient | None = None
         self._tenants: dict[tuple[str, str, str], TenantServices] = {}
@@ -274,6 +276,9 @@ class Services:
             ),
             cast=cast,
         )
+
+    async def _prepare(self, row: TenantRow) -> None:
+        await ensure_container(self._blob_service, row.blob_container)
 
     async def _blob_containers(self) -> frozenset[str]:
         return frozenset([row.blob_container async for row in self.registry.list()])

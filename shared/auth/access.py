@@ -64,6 +64,7 @@ _METADATA = _needs("retrieve-metadata", Right.READ)
 _QUERY = _needs("query", Right.READ)
 _STORE = _needs("store", Right.WRITE)
 _DELETE = _needs("delete", Right.DELETE)
+_TENANT = _needs("tenant", Right.TENANTS)
 _UNDELETE = _needs("undelete", Right.DELETE)
 _FHIR = _needs("fhir", Right.ADMIN)
 
@@ -125,6 +126,11 @@ ACCESS: Final = MappingProxyType(
         "replay_to_fhir": _FHIR,
         "resync_fhir": _FHIR,
         "resync_study_to_fhir": _FHIR,
+        # the service as a whole
+        "admin_list_tenants": _TENANT,
+        "admin_retrieve_tenant": _TENANT,
+        "admin_put_tenant": _TENANT,
+        "admin_remove_tenant": _TENANT,
     }
 )
 """By name of the function, without ``_in_partition``."""

@@ -126,6 +126,10 @@ class Directory:
         """All rows, in order of their names."""
         return list((await self._seen(None)).rows.values())
 
+    def is_of_the_settings(self, tenant: str) -> bool:
+        """Whether the settings name the tenant, so that it has a row whatever happens."""
+        return tenant in self._names
+
     def forget(self) -> None:
         """Read the registry anew at the next call: this process has changed it."""
         if self._picture is not None:
@@ -163,7 +167,7 @@ class Directory:
                 raise
             _log.warning("the registry does not answer; its last picture is used")
             return old
-        trust = {name: self._trust(row) for name, row in rows.items()}
+        trust = {name: self.trust_of(row) for name, row in rows.items()}
         issuers = {name: one for one in self._sign_in.issuers for name in one.names}
         for found in trust.values():
             issuers |= found.issuers
@@ -179,7 +183,8 @@ class Directory:
             return await self._registry.get(name) or row
         return row
 
-    def _trust(self, row: TenantRow) -> Trust:
+    def trust_of(self, row: TenantRow) -> Trust:
+        """Whose tokens a tenant takes, by its row or else by the settings."""
         issuers = self._sign_in.issuers if not row.issuers else tuple(_parsed(row))
         audiences = frozenset(one.rstrip("/") for one in row.audiences)
         if not audiences and (row.tenant in self._names or self._audiences_differ()):

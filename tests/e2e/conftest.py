@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
 
+from tests.support.house import House
+from tests.support.issuer import Issuer
 from tests.support.server import NoWorker, Server
 
 DICOM = {"Content-Type": "application/dicom"}
@@ -36,6 +39,49 @@ def server(
         pytest.skip(str(reason))
     with started as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def house(
+    new_account: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
+    """The service with sign-in on, with the tenants main, other, and paused (suspended)."""
+    folder = tmp_path_factory.mktemp("sign-in")
+    audit = folder / "audit.jsonl"
+    roles = folder / "roles.json"
+    roles.write_text(
+        json.dumps(
+            [
+                {
+                    "name": "keeper",
+                    "dataActions": ["*"],
+                    "notDataActions": ["delete"],
+                    "scopes": ["/"],
+                },
+                {"name": "ward", "dataActions": ["*"], "scopes": ["/partitions/ward"]},
+            ]
+        ),
+        "utf-8",
+    )
+    with (
+        Issuer() as issuer,
+        Server(
+            connection=new_account(),
+            data=folder,
+            seed=True,
+            environment={
+                "DICOM_SIGN_IN": "required",
+                "DICOM_ISSUERS": issuer.url,
+                "DICOM_TENANTS": "main,other",
+                "DICOM_ROLES_FILE": str(roles),
+                "DICOM_AUDIT_FILE": str(audit),
+                "DICOM_CORS_ORIGINS": VIEWER,
+            },
+        ) as server,
+    ):
+        house = House(server, issuer, audit)
+        yield house
+        house.http.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import httpx
@@ -28,11 +29,11 @@ def _path(ds: dicom.Dataset, partition: str) -> str:
 
 
 @pytest.mark.spec("dicomweb", 10)
+@pytest.mark.spec("partitions-and-security", 1)
 def test_partitions_are_listed(http: httpx.Client, tenants: tuple[str, str]) -> None:
+    file = dicom.part10(dicom.ct())
     for name in ("List.1", "List_2"):
-        stored = http.post(
-            f"/partitions/{name}/studies", content=dicom.part10(dicom.ct()), headers=DICOM
-        )
+        stored = http.post(f"/partitions/{name}/studies", content=file, headers=DICOM)
         assert stored.status_code == 200
     again = http.post("/partitions/LIST.1/studies", content=dicom.part10(dicom.ct()), headers=DICOM)
     assert "/partitions/List.1/" in again.text  # the first spelling stays
@@ -52,6 +53,7 @@ def test_partitions_are_listed(http: httpx.Client, tenants: tuple[str, str]) -> 
 
 
 @pytest.mark.spec("dicomweb", 11, 12)
+@pytest.mark.spec("partitions-and-security", 2)
 def test_a_store_creates_its_partition_and_names_it(http: httpx.Client) -> None:
     for name in ("made.1", "made.2"):
         ds = dicom.ct()
@@ -64,6 +66,7 @@ def test_a_store_creates_its_partition_and_names_it(http: httpx.Client) -> None:
 
 
 @pytest.mark.spec("dicomweb", 13, 15)
+@pytest.mark.spec("partitions-and-security", 3, 5)
 def test_the_same_instance_lives_in_each_partition_by_itself(http: httpx.Client) -> None:
     ds = dicom.ct()
     files = {}
@@ -81,8 +84,9 @@ def test_the_same_instance_lives_in_each_partition_by_itself(http: httpx.Client)
 
 
 @pytest.mark.spec("dicomweb", 14)
+@pytest.mark.spec("partitions-and-security", 4)
 def test_the_same_frames_are_rendered_from_each_partition(http: httpx.Client) -> None:
-    ds = dicom.multi_frame()
+    ds = dicom.multi_frame(frames=3)
     for name in ("seen.3", "seen.4"):
         http.post(f"/partitions/{name}/studies", content=dicom.part10(ds), headers=DICOM)
         for path in ("rendered", "frames/2/rendered"):
@@ -94,6 +98,7 @@ def test_the_same_frames_are_rendered_from_each_partition(http: httpx.Client) ->
 
 
 @pytest.mark.spec("dicomweb", 16)
+@pytest.mark.spec("partitions-and-security", 6)
 def test_a_search_sees_one_partition(http: httpx.Client) -> None:
     first = dicom.mr()
     second = dicom.mr(StudyInstanceUID=first.StudyInstanceUID)
@@ -110,6 +115,7 @@ def test_a_search_sees_one_partition(http: httpx.Client) -> None:
 
 
 @pytest.mark.spec("dicomweb", 19)
+@pytest.mark.spec("partitions-and-security", 11, 12)
 def test_unknown_partitions_and_bad_names_are_400(http: httpx.Client) -> None:
     """The path without prefix is the default partition here, not 400: partitions are always on."""
     before = _names(http).keys()
@@ -119,10 +125,11 @@ def test_unknown_partitions_and_bad_names_are_400(http: httpx.Client) -> None:
         ("GET", "/studies/1.2/metadata"),
         ("GET", "/studies/1.2/series/3/instances/4/frames/1"),
         ("DELETE", "/studies/1.2"),
+        ("POST", "/export"),
     ):
         answer = http.request(method, f"/partitions/nowhere{path}")
         assert (answer.status_code, "does not exist" in answer.text) == (400, True)
-    for name in ("a*b", "x" * 65, "a%20b", "%C3%A4"):
+    for name in ("a*b", "x" * 65, "a%20b", "%C3%BC", ""):
         for method in ("GET", "POST"):
             assert http.request(method, f"/partitions/{name}/studies").status_code == 400
     assert _names(http).keys() == before
@@ -144,3 +151,27 @@ def test_upsert_and_metadata_and_bulk_data_stay_in_their_partition(http: httpx.C
         uri = metadata["00091010"]["BulkDataURI"]
         assert f"/partitions/{name}/" in uri
         assert httpx.get(uri).content == value * 1_000
+
+
+@pytest.mark.spec("partitions-and-security", 7)
+def test_the_feed_names_the_partition(http: httpx.Client) -> None:
+    stored = http.post(
+        "/partitions/Feed.1/studies", content=dicom.part10(dicom.ct()), headers=DICOM
+    )
+    assert stored.status_code == 200
+    latest = http.get("/changefeed/latest").json()
+    assert latest["partitionName"] == "Feed.1"
+    v1 = str(http.base_url).replace("/v2", "/v1")
+    [row] = httpx.get(f"{v1}changefeed?offset={latest['sequence'] - 1}&limit=1").json()
+    assert (row["partitionName"], row["state"]) == ("Feed.1", "Current")
+
+
+@pytest.mark.spec("partitions-and-security", 13)
+def test_two_first_stores_at_once_make_one_partition(http: httpx.Client) -> None:
+    def store(_: int) -> int:
+        file = dicom.part10(dicom.ct())
+        return http.post("/partitions/Race.1/studies", content=file, headers=DICOM).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(store, range(8))) == {200}
+    assert [name for name in _names(http) if name.lower() == "race.1"] == ["Race.1"]

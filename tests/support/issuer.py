@@ -54,7 +54,7 @@ def public_pem(key: AnyKey) -> bytes:
 
 
 class Issuer:
-    """An OpenID issuer on loopback.
+    """An OpenID issuer on loopback; as a context it answers, else it only signs.
 
     Parameters
     ----------
@@ -69,11 +69,12 @@ class Issuer:
         self.key: AnyKey = rsa_key(key)
         self.kid = f"key-{key}"
         self.jwks: list[dict[str, Any]] = [public_jwk(self.key, self.kid)]
+        self.url = f"http://127.0.0.1:{key + 1}/issuer"
+
+    def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self.url = f"http://127.0.0.1:{self._server.server_port}/issuer"
-
-    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -38,7 +38,6 @@ class House:
         self.issuer, self.other = Issuer(0), Issuer(1)
         documents: dict[str, Any] = {}
         for one in (self.issuer, self.other):
-            one._server.server_close()
             documents[parse_issuer(one.url).metadata_url] = {
                 "issuer": one.url,
                 "jwks_uri": f"{one.url}/keys",

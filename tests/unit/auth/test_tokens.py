@@ -31,7 +31,6 @@ class World:
 
     def __init__(self) -> None:
         self.issuer = Issuer()
-        self.issuer._server.server_close()
         self.parsed = parse_issuer(self.issuer.url)
         self.trusted = {self.issuer.url: self.parsed}
         self.published = MemoryPublished({})
