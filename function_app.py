@@ -3,6 +3,7 @@
 import azure.functions as func
 
 from functions import (
+    bulk_update,
     bulkdata,
     changefeed,
     delete,
@@ -25,6 +26,7 @@ from functions import (
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 for module in (
+    bulk_update,
     bulkdata,
     changefeed,
     delete,

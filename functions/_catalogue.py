@@ -112,6 +112,8 @@ _MULTIPART_XML = 'multipart/related; type="application/dicom+xml"'
 _MULTIPART_OCTETS = 'multipart/related; type="application/octet-stream"'
 _OCTETS = "application/octet-stream"
 
+ORIGINAL_HEADER = "msdicom-request-original"
+
 STORE = Doc(
     (200, 202, 204, 400, 406, 408, 409, 413, 415, 429, 503),
     ("application/dicom+json", "application/dicom+xml"),
@@ -126,12 +128,12 @@ SEARCH = Doc(
 FILES = Doc(
     (200, 304, 400, 404, 406),
     (_MULTIPART_DICOM, "application/zip"),
-    headers=("If-None-Match",),
+    headers=("If-None-Match", ORIGINAL_HEADER),
 )
 FILE = Doc(
     (200, 206, 304, 400, 404, 406, 416),
     (_MULTIPART_DICOM, "application/dicom", "application/zip"),
-    headers=("If-None-Match", "Range", "If-Range"),
+    headers=("If-None-Match", "Range", "If-Range", ORIGINAL_HEADER),
 )
 FRAMES = Doc(
     (200, 304, 400, 404, 406, 413), (_MULTIPART_OCTETS, _OCTETS), headers=("If-None-Match",)
@@ -139,7 +141,7 @@ FRAMES = Doc(
 METADATA = Doc(
     (200, 304, 400, 404, 406),
     ("application/dicom+json", _MULTIPART_XML),
-    headers=("If-None-Match",),
+    headers=("If-None-Match", ORIGINAL_HEADER),
 )
 BULK_DATA = Doc((200, 206, 400, 404, 406, 416), (_OCTETS, _MULTIPART_OCTETS), headers=("Range",))
 _PICTURES = ("image/jpeg", "image/png", "image/gif")

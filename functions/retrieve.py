@@ -10,7 +10,7 @@ import azure.functions as func
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from functions._catalogue import FILE, FILES, FRAMES, METADATA
+from functions._catalogue import FILE, FILES, FRAMES, METADATA, ORIGINAL_HEADER
 from functions._http import Call, accept, dicom_xml, dicomweb, one_piece, path_uid, wants_xml
 from shared.errors import InvalidFrameList, MalformedRequest, PayloadTooLarge
 from shared.retrieve.instances import Address, StoredFile
@@ -78,7 +78,9 @@ async def retrieve_instance(req: Request, call: Call) -> Response:
 async def _files(req: Request, call: Call, offers: tuple[Offer, ...]) -> Response:
     address = address_of(req, call)
     choices = ranked(accept(req), offers)
-    choice, deliveries = await call.tenant.retrieve.files(address, choices)
+    choice, deliveries = await call.tenant.retrieve.files(
+        address, choices, original=_wants_original(req)
+    )
     if choice.media_type == ZIP:
         return await _zip(req, call, address, deliveries)
     if choice.payload is Payload.SINGLE:
@@ -97,6 +99,11 @@ async def _files(req: Request, call: Call, offers: tuple[Offer, ...]) -> Respons
     elif req.method == "GET":
         parts = await begun_part(parts)
     return StreamingResponse(writer.body(parts), headers=headers, media_type=writer.content_type)
+
+
+def _wants_original(req: Request) -> bool:
+    """Whether the versions before any bulk update are asked for (spec dicomweb.md §3.7)."""
+    return req.headers.get(ORIGINAL_HEADER, "").strip().lower() == "true"
 
 
 async def _zip(req: Request, call: Call, address: Address, deliveries: list[Delivery]) -> Response:
@@ -281,12 +288,13 @@ async def retrieve_instance_metadata(req: Request, call: Call) -> Response:
 
 async def _metadata(req: Request, call: Call) -> Response:
     xml = wants_xml(req)
-    address = address_of(req, call)
+    address, original = address_of(req, call), _wants_original(req)
     if "if-none-match" in req.headers:
-        etag = _metadata_tag(await call.tenant.retrieve.entity(address), xml=xml)
+        entity = await call.tenant.retrieve.entity(address, original=original)
+        etag = _metadata_tag(entity, xml=xml)
         if is_known(req, etag):
             return Response(status_code=304, headers={"ETag": etag})
-    metadata = await call.tenant.retrieve.metadata(address)
+    metadata = await call.tenant.retrieve.metadata(address, original=original)
     headers = {**REVALIDATED, "ETag": _metadata_tag(metadata.entity, xml=xml)}
     if xml:
         documents = call.tenant.retrieve.metadata_documents(metadata, call.resources_url)

@@ -64,6 +64,8 @@ from shared.search.service import SearchService
 from shared.store.complete import Completer
 from shared.store.importing import Importer
 from shared.store.service import StoreService
+from shared.update.operation import UPDATE, Updater
+from shared.update.prepared import PreparedVersions
 
 if TYPE_CHECKING:
     from azure.cosmos.aio import CosmosClient
@@ -196,6 +198,7 @@ class Services:
             store,
             remover,
             queue=queue,
+            ids=ids,
             clock=clock,
             limits=settings.limits,
             tenant=row.tenant,
@@ -227,6 +230,14 @@ class Services:
                 sources,
                 destinations,
                 sealer,
+            ),
+            UPDATE: Updater(
+                documents,
+                blobs,
+                PreparedVersions(documents, blobs, committer, replacer, remover),
+                ids,
+                limits=settings.limits,
+                tenant=row.tenant,
             ),
             **({} if cast is None else {RESYNC: cast.resync}),
         }

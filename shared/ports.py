@@ -46,12 +46,16 @@ class StoredBlob:
 
 @dataclass(frozen=True, slots=True)
 class BlobInfo:
-    """A blob that is there: ``size`` in bytes, ``created`` in UTC, ``etag`` of its content."""
+    """A blob that is there: ``size`` in bytes, ``created`` in UTC, ``etag`` of its content.
+
+    ``marks`` are those it was put with; a listing leaves them out.
+    """
 
     key: str
     size: int
     created: datetime
     etag: str
+    marks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,9 @@ class BlobPage:
 class Blobs(Protocol):
     """Bytes under a key. A key is written once; its content never changes."""
 
-    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredBlob:
+    async def put(
+        self, key: str, chunks: AsyncIterator[bytes], marks: Mapping[str, str] | None = None
+    ) -> StoredBlob:
         """Write a new blob by streaming; it appears whole or not at all.
 
         Parameters
@@ -76,6 +82,8 @@ class Blobs(Protocol):
             The content in order, in pieces of any size from 1 byte. Read exactly once. Held in
             memory are at most two blocks of 4 MiB. What the iterator raises passes through, and
             then no blob appears.
+        marks : Mapping[str, str], optional
+            Kept with the blob: names of letters and digits, values in ASCII.
 
         Returns
         -------

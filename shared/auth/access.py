@@ -120,6 +120,7 @@ ACCESS: Final = MappingProxyType(
         "cancel_operation": _needs("cancel-operation", Right.ADMIN),
         "reconcile": _needs("reconcile", Right.ADMIN),
         "export": _needs("export", Right.EXPORT),
+        "bulk_update": _needs("update-study", Right.WRITE, Right.UPDATE),
         "fhir_state": _FHIR,
         "fhir_failures": _FHIR,
         "retry_fhir_failures": _FHIR,

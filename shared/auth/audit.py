@@ -64,6 +64,32 @@ def custom_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return dict(found)
 
 
+def record_operation(action: str, resource: dict[str, str], status: int | None = None) -> None:
+    """An entry of an operation that works on patients' data long after its request.
+
+    Parameters
+    ----------
+    action : str
+        As the specification calls it.
+    resource : dict
+        What it works on, and its id as ``operation``.
+    status : int or None
+        At its end; ``None`` at its beginning, which a crash may let be recorded twice.
+    """
+    entry: dict[str, Any] = {
+        "ActionType": "Executing" if status is None else "Executed",
+        "EventType": "AuditEvent",
+        "Time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "Action": action,
+        "CorrelationId": resource["operation"],
+        "Resource": resource,
+    }
+    if status is not None:
+        entry["StatusCode"] = status
+        entry["ResultType"] = "Succeeded" if status < _FIRST_REFUSED else "Failed"
+    LOG.info(json.dumps(entry, separators=(",", ":")))
+
+
 @dataclass(slots=True)
 class Trail:
     """What is recorded of one request.

@@ -146,6 +146,6 @@ def _without(tombstone: Document, versions: set[str]) -> Operation:
     body = {
         **tombstone.body,
         "instances": left,
-        "versions": [each["version"] for each in left],
+        "versions": [version for each in left for version in shapes.versions_of(each)],
     }
     return Replace(body, tombstone.etag)

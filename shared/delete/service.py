@@ -13,6 +13,10 @@ from shared.ports import Blobs, Clock, Delete, Documents, JsonObject, Queue, Rep
 from shared.where import And, Eq, In, Order, Range
 
 _PAGE = 100
+_SEGMENTS = (
+    ("metadata", "segment"), ("ranges", "segment"),
+    (shapes.ORIGINAL, "metadata", "segment"), (shapes.ORIGINAL, "ranges", "segment"),
+)  # fmt: skip
 
 
 class DeleteService:
@@ -82,9 +86,9 @@ class DeleteService:
             except OperationRefused:
                 return  # another worker was faster, or it is being restored
         restored = await self._restored(pk, found.body["instances"])
-        for body in found.body["instances"]:
-            if body["version"] not in restored:
-                await self._blobs.delete(body["blob"])
+        gone = [body for body in found.body["instances"] if body["version"] not in restored]
+        for file in [file for body in gone for file in shapes.files_of(body)]:
+            await self._blobs.delete(file["blob"])
         segments = _segments(found.body["instances"]) | set(found.body.get("segments", ()))
         for segment in sorted(segments):
             if not await self._is_used(pk, segment):
@@ -121,7 +125,7 @@ class DeleteService:
 
     async def _is_used(self, pk: str, segment: str) -> bool:
         """Whether an instance of the study still has its metadata or ranges in a segment."""
-        for path in (("metadata", "segment"), ("ranges", "segment")):
+        for path in _SEGMENTS:
             where = And((Eq(("type",), shapes.INSTANCE), Eq(path, segment)))
             if await self._documents.query(
                 INDEX.name, where, limit=1, partition=pk, members=["id"]
@@ -134,6 +138,7 @@ def _segments(instances: list[JsonObject]) -> set[str]:
     return {
         place["segment"]
         for body in instances
-        for place in (body.get("metadata") or {}, body.get("ranges") or {})
+        for file in shapes.files_of(body)
+        for place in (file.get("metadata") or {}, file.get("ranges") or {})
         if "segment" in place
     }

@@ -135,6 +135,23 @@ def element(tag: int, vr: str, value: bytes) -> bytes:
     return head(tag, vr, len(value)) + value
 
 
+def texts_of(tag: int, vr: str, values: Any) -> list[str]:
+    """The values of an element of a string VR as texts; none for an empty one.
+
+    Raises
+    ------
+    JsonFault
+        They are not what an element of that VR has.
+    """
+    if values is None:
+        return []
+    if not isinstance(values, list):
+        raise JsonFault(tag, "Value is no array")
+    convert = _TEXTS.get(vr, _text)
+    texts = ["" if value is None else convert(tag, value) for value in values]
+    return texts if any(texts) else []
+
+
 def text_of(data_set: Mapping[str, Any], tag: int) -> str | None:
     """The only text value of a top-level element, if it has one."""
     value = _only(data_set, tag)

@@ -64,6 +64,8 @@ _RESET: Final = {
     "ST": re.compile(rb"[\t\n\f\r]"),
     "UT": re.compile(rb"[\t\n\f\r]"),
 }
+_DELIMITERS: Final = re.compile(r"([\\\\^=\t\n\f\r])")
+_DESIGNATIONS: Final = {codec: escape for escape, (at, codec) in _ESCAPES.items() if at == "G1"}
 _RESET_VALUES: Final = re.compile(rb"[\\\t\n\f\r]")
 
 
@@ -80,6 +82,10 @@ class CharacterSet(NamedTuple):
 
     codec: str = "ascii"
     others: tuple[str, ...] = ()
+
+
+class UnfitText(Exception):
+    """A text has letters that the character set lacks."""
 
 
 DEFAULT: Final = CharacterSet()
@@ -132,6 +138,38 @@ def decode(raw: bytes, charset: CharacterSet, vr: str = "LO") -> str:
     if _ESC in raw and charset.codec not in _WHOLE.values():
         return _decode_extended(raw, charset, _RESET.get(vr, _RESET_VALUES))
     return _decode_single(raw, charset)
+
+
+def encode(text: str, charset: CharacterSet, vr: str = "LO") -> bytes:
+    """The bytes of a whole value, delimiters included, which ``decode`` reads again.
+
+    Raises
+    ------
+    UnfitText
+        The character set lacks a letter.
+    """
+    if text.isascii():
+        return text.encode("ascii")
+    pieces = [_encoded_piece(piece, charset) for piece in _DELIMITERS.split(text)]
+    raw = b"".join(pieces)
+    if decode(raw, charset, vr) != text:
+        raise UnfitText
+    return raw
+
+
+def _encoded_piece(piece: str, charset: CharacterSet) -> bytes:
+    """What is between two delimiters, which bring the first character set back."""
+    for codec in (charset.codec, *charset.others):
+        try:
+            raw = piece.encode(codec)
+        except UnicodeEncodeError:
+            continue
+        if codec == charset.codec or raw.isascii():
+            return raw  # two-byte sets of G0 bring their escapes with them
+        escape = _DESIGNATIONS.get(codec)
+        if escape is not None:
+            return b"\x1b" + escape + raw
+    raise UnfitText
 
 
 def _decode_single(raw: bytes, charset: CharacterSet) -> str:

@@ -199,7 +199,7 @@ class Remover:
             "version": version,
             "deleted": iso(now),
             "due": iso(now + self._retention),
-            "versions": [body["version"] for body in victims],
+            "versions": [version for body in victims for version in shapes.versions_of(body)],
             "instances": victims,
             "segments": [body["compacted"]["segment"] for body in emptied if "compacted" in body],
         }

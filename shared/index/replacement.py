@@ -107,7 +107,7 @@ class Replacer:
     async def _round(self, pk: str, waiting: list[NewInstance]) -> dict[str, Outcome | Exception]:
         """Replace as many as one batch takes; what is not settled after it is tried again."""
         study = await self._documents.get(INDEX.name, pk, shapes.study_id(waiting[0].key.study))
-        stored = {} if study is None else await self._stored(pk, waiting)
+        stored = {} if study is None else await self.stored(pk, waiting)
         absent = [new for new in waiting if new.key.document_id not in stored]
         outcomes: dict[str, Outcome | Exception] = {
             new.version: outcome
@@ -137,7 +137,8 @@ class Replacer:
             outcomes |= dict.fromkeys((new.version for new in batch), Outcome.STORED)
         return outcomes
 
-    async def _stored(self, pk: str, news: list[NewInstance]) -> dict[str, JsonObject]:
+    async def stored(self, pk: str, news: Sequence[NewInstance]) -> dict[str, JsonObject]:
+        """The documents of instances as they are now, by id."""
         ids = tuple(new.key.document_id for new in news)
         found = await self._documents.query(
             INDEX.name,
@@ -150,13 +151,13 @@ class Replacer:
     async def _commit(
         self, pk: str, before: Document, news: list[NewInstance], victims: list[JsonObject]
     ) -> None:
-        study, series = await self._after(pk, before.body, news, victims)
+        study, series = await self.after(pk, before.body, news, victims)
         partition = news[0].key.partition
         tombstone = self._remover.tombstone(pk, partition, victims, []) | {"replaced": True}
         operations: list[Operation] = [Replace(study, before.etag)]
         operations += [Upsert(body) for body in series.values()]
         operations += [Upsert(instance_body(new, series)) for new in news]
-        operations += [Create(tombstone), Create(self._outbox(pk, partition, news))]
+        operations += [Create(tombstone), Create(self.outbox(pk, partition, news))]
         self._committer.forget(pk)
         await self._committer.commit(pk, operations)
         self._committer.changed(pk, list(series.values()))
@@ -164,7 +165,7 @@ class Replacer:
             await self._committer.align(pk)
         await self._remover.ask_for_purge(pk, tombstone["id"])
 
-    async def _after(
+    async def after(
         self, pk: str, before: JsonObject, news: list[NewInstance], victims: list[JsonObject]
     ) -> tuple[JsonObject, dict[str, JsonObject]]:
         """The study and the touched series with ``news`` in place of ``victims``."""
@@ -193,7 +194,8 @@ class Replacer:
         )
         return study, series
 
-    def _outbox(self, pk: str, partition: str, news: list[NewInstance]) -> JsonObject:
+    def outbox(self, pk: str, partition: str, news: Sequence[NewInstance]) -> JsonObject:
+        """What the sequencer has to announce: an ``Update`` of each instance."""
         changes = [
             {"action": "Update", "series": new.key.series, "instance": new.key.instance,
              "version": new.version}

@@ -7,6 +7,8 @@
     instance  id instance|{series}|{instance}
     outbox    id outbox|{version}         what the sequencer has yet to announce
     tombstone id tombstone|{version}      files of a deleted instance, until they are purged
+    prepared  id prepared|{operation}|{series}|{instance}   the version of an instance that a bulk
+                                          update is about to put in its place (``shared.update``)
 
 Members of study, series and instance documents:
 
@@ -40,6 +42,9 @@ Members of instance only:
 ``uids``            the identifiers exactly as in the file, where they differ from the path's
 ``metadata``        where the metadata chunk is (``shared.index.metadata``)
 ``frames``, ``bulk``   byte ranges (``shared.dicom.frames``), or where they are kept if large
+``original``        of an instance that was updated: ``version`` and the members above, from
+                    ``blob`` on, of the version that was stored
+``originalVersion`` its version again, for searches
 """
 
 from __future__ import annotations
@@ -53,6 +58,7 @@ SERIES = "series"
 INSTANCE = "instance"
 OUTBOX = "outbox"
 TOMBSTONE = "tombstone"
+PREPARED = "prepared"
 
 DEFAULT_PARTITION = "Microsoft.Default"
 
@@ -101,6 +107,32 @@ def series_id(series: str) -> str:
 def instance_id(series: str, instance: str) -> str:
     """Id of an instance document."""
     return f"instance|{series}|{instance}"
+
+
+ORIGINAL = "original"
+ORIGINAL_VERSION = "originalVersion"
+OF_A_FILE = (
+    "version", "blob", "size", "sha256", "transferSyntax", "sopClass", "uids", "metadata",
+    "frames", "bulk", "ranges",
+)  # fmt: skip
+"""The members of an instance document that tell of its file."""
+
+
+def versions_of(body: JsonObject) -> list[str]:
+    """The versions of an instance whose files are kept: that of now, and the original."""
+    original = body.get(ORIGINAL_VERSION)
+    return [body["version"]] if original is None else [body["version"], original]
+
+
+def files_of(body: JsonObject) -> list[JsonObject]:
+    """What an instance document tells of each file that it has: of now, and the original."""
+    return [body] if ORIGINAL not in body else [body, body[ORIGINAL]]
+
+
+def original_of(body: JsonObject) -> JsonObject:
+    """The members of an instance document by which a newer version remembers its original."""
+    found = body.get(ORIGINAL) or {name: body[name] for name in OF_A_FILE if name in body}
+    return {ORIGINAL: found, ORIGINAL_VERSION: found["version"]}
 
 
 def instance_key(body: JsonObject, partition: str) -> InstanceKey:

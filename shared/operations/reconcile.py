@@ -22,7 +22,7 @@ from shared.index.shapes import parse_blob_key
 from shared.operations.models import Status, Step, Work
 from shared.ports import BlobInfo, Blobs, Documents, JsonObject
 from shared.store.complete import Completer, Completion
-from shared.where import Eq, Order
+from shared.where import Eq, In, Order, Where
 
 RECONCILE = "reconcile"
 
@@ -30,6 +30,7 @@ _ROOT = "instances/"
 _STEP_S = 30.0
 _PAGE = 200
 _MOST_NAMED = 100
+_VERSIONS = ["id", "version", shapes.ORIGINAL_VERSION]
 _NEWEST_FIRST = (Order(("version",), descending=True), Order(("id",)))
 _COUNT_OF = {
     Completion.COMPLETED: "repaired",
@@ -110,7 +111,7 @@ class Reconciler:
         missing: dict[str, tuple[str, str]] = {}
         for key, version in sorted(parsed, key=lambda each: each[1]):
             stored = known.get(key.document_id)
-            if stored == version or version in deleted:
+            if version in deleted or (stored is not None and version in stored):
                 continue
             if stored is not None or key.document_id in missing:
                 counts["leftOver"] += 1
@@ -125,23 +126,23 @@ class Reconciler:
                     counts[_COUNT_OF[outcome]] += 1
         return counts
 
-    async def _known(self, pk: str) -> dict[str, str]:
-        """The version of each instance that the index has."""
-        found: dict[str, str] = {}
+    async def _known(self, pk: str) -> dict[str, list[str]]:
+        """The versions of each instance that the index has: that of now, and the original."""
+        found: dict[str, list[str]] = {}
         after: list[str] | None = None
         while True:
-            page = await self._page(Eq(("type",), shapes.INSTANCE), after, pk, ["id", "version"])
-            found |= {body["id"]: body["version"] for body in page}
+            page = await self._page(Eq(("type",), shapes.INSTANCE), after, pk, _VERSIONS)
+            found |= {body["id"]: shapes.versions_of(body) for body in page}
             if len(page) < _PAGE:
                 return found
             after = [page[-1]["version"], page[-1]["id"]]
 
     async def _deleted(self, pk: str) -> set[str]:
-        """Versions whose files stay until their retention time is over."""
+        """Versions whose files stay until their retention time is over, or are being prepared."""
         found: set[str] = set()
         after: list[str] | None = None
         while True:
-            where = Eq(("type",), shapes.TOMBSTONE)
+            where = In(("type",), (shapes.TOMBSTONE, shapes.PREPARED))
             page = await self._page(where, after, pk, ["id", "version", "versions"])
             found.update(*(body["versions"] for body in page))
             if len(page) < _PAGE:
@@ -175,7 +176,7 @@ class Reconciler:
         return document is not None and document.body["version"] == body["version"]
 
     async def _page(
-        self, where: Eq, after: list[str] | None, pk: str | None, members: list[str]
+        self, where: Where, after: list[str] | None, pk: str | None, members: list[str]
     ) -> list[JsonObject]:
         return await self._documents.query(
             INDEX.name,

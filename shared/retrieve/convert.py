@@ -163,30 +163,16 @@ class _Conversion:
 
     async def _meta(self) -> tuple[bytes, int]:
         """The file meta information anew, and where the data set begins."""
-        reader = FileMeta()
-        seen = 0
-        try:
-            while True:
-                more = await self._file.read_to(seen + 1)
-                fed = self._file.bytes_from(seen)
-                seen += len(fed)
-                if reader.feed(fed) is not None:
-                    break
-                if not more:
-                    raise CorruptData("A file ends within its file meta information.")
-        except NotDicom as error:
-            raise CorruptData("A file's file meta information is malformed.") from error
-        old = self._file.bytes_from(_PREAMBLE, reader.length)
-        stored = reader.transfer_syntax_uid
+        old, stored, length = await file_meta(self._file)
         if transfer_syntax.is_big_endian(stored):
             self._encoding = EXPLICIT_BE
         elif transfer_syntax.is_implicit(stored):
             self._encoding = IMPLICIT_LE
         if not transfer_syntax.is_deflated(stored):
-            return _meta_anew(old, self._target), reader.length
-        self._file.forget(reader.length)
+            return meta_anew(old, self._target), length
+        self._file.forget(length)
         self._window = Window(inflating(self._file.rest()))
-        return _meta_anew(old, self._target), 0
+        return meta_anew(old, self._target), 0
 
     # The data set -------------------------------------------------------------------------
 
@@ -336,8 +322,32 @@ def _pixels_end(table: FrameTable) -> int:
     return offsets[-1] + lengths[-1] + _DELIMITER_BYTES
 
 
-def _meta_anew(old: bytes, target: str) -> bytes:
-    """Preamble and file meta information for another transfer syntax (PS3.10 7.1)."""
+async def file_meta(file: Window) -> tuple[bytes, str, int]:
+    """The file meta elements, the transfer syntax, and where the data set begins.
+
+    Raises
+    ------
+    CorruptData
+        It is malformed.
+    """
+    reader = FileMeta()
+    seen = 0
+    try:
+        while True:
+            more = await file.read_to(seen + 1)
+            fed = file.bytes_from(seen)
+            seen += len(fed)
+            if reader.feed(fed) is not None:
+                break
+            if not more:
+                raise CorruptData("A file ends within its file meta information.")
+    except NotDicom as error:
+        raise CorruptData("A file's file meta information is malformed.") from error
+    return file.bytes_from(_PREAMBLE, reader.length), reader.transfer_syntax_uid, reader.length
+
+
+def meta_anew(old: bytes, target: str) -> bytes:
+    """Preamble and file meta information of a file that is written here (PS3.10 7.1)."""
     changed = {
         tags.TRANSFER_SYNTAX_UID: element(tags.TRANSFER_SYNTAX_UID, "UI", target.encode()),
         _IMPLEMENTATION_CLASS: element(

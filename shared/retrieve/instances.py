@@ -88,8 +88,12 @@ class StoredFile:
     version: str
 
 
-async def files(documents: Documents, address: Address) -> list[StoredFile]:
+async def files(
+    documents: Documents, address: Address, *, original: bool = False
+) -> list[StoredFile]:
     """The files at an address, by series and then in the order of their coming.
+
+    ``original``: of updated instances those that were stored (spec dicomweb.md §3.7).
 
     Raises
     ------
@@ -98,14 +102,16 @@ async def files(documents: Documents, address: Address) -> list[StoredFile]:
     """
 
     def row(body: JsonObject) -> StoredFile:
+        file = shapes.files_of(body)[-1] if original else body
         return StoredFile(
-            address.study, body["series"], body["instance"], body["blob"], body["size"],
-            body["transferSyntax"],
-            {name: body[name] for name in ("frames", "ranges") if body.get(name) is not None},
-            str(body["version"]),
+            address.study, body["series"], body["instance"], file["blob"], file["size"],
+            file["transferSyntax"],
+            {name: file[name] for name in ("frames", "ranges") if file.get(name) is not None},
+            str(file["version"]),
         )  # fmt: skip
 
-    return await _rows(documents, address, _FILE_MEMBERS, row)
+    members = (*_FILE_MEMBERS, shapes.ORIGINAL) if original else _FILE_MEMBERS
+    return await _rows(documents, address, members, row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,23 @@ class Metadata:
 
     entity: str
     places: list[ChunkPlace]
+
+
+async def original_metadata(documents: Documents, address: Address) -> Metadata:
+    """The metadata chunks of the files that were stored, before any update.
+
+    Raises
+    ------
+    StudyNotFound, SeriesNotFound, InstanceNotFound
+        There are none.
+    """
+
+    def row(body: JsonObject) -> ChunkPlace:
+        return ChunkPlace.from_json(shapes.files_of(body)[-1]["metadata"])
+
+    members = (*_METADATA_MEMBERS, shapes.ORIGINAL)
+    text = await entity(documents, address, original=True)
+    return Metadata(text, await _rows(documents, address, members, row))
 
 
 async def metadata(documents: Documents, address: Address) -> Metadata:
@@ -231,8 +254,10 @@ async def _pages(
         after = [page[-1]["series"], page[-1]["version"]]
 
 
-async def entity(documents: Documents, address: Address) -> str:
+async def entity(documents: Documents, address: Address, *, original: bool = False) -> str:
     """What an ETag is made of: a text that changes whenever anything at the address does.
+
+    That of ``original`` versions is another one, wherever there may be some.
 
     Raises
     ------
@@ -240,8 +265,10 @@ async def entity(documents: Documents, address: Address) -> str:
         There is nothing.
     """
     if address.instance is not None:
-        return str((await instance(documents, address))["version"])
-    return _entity(await _above(documents, address))
+        body = await instance(documents, address)
+        return str(shapes.versions_of(body)[-1] if original else body["version"])
+    above = _entity(await _above(documents, address))
+    return f"{above}-original" if original else above
 
 
 async def _above(documents: Documents, address: Address) -> JsonObject:

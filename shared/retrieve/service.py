@@ -73,9 +73,11 @@ class RetrieveService:
     # Files --------------------------------------------------------------------------------
 
     async def files(
-        self, address: Address, choices: Sequence[Choice]
+        self, address: Address, choices: Sequence[Choice], *, original: bool = False
     ) -> tuple[Choice, list[Delivery]]:
         """The files at an address, and the best choice that all of them can satisfy.
+
+        ``original``: of updated instances those that were stored.
 
         Raises
         ------
@@ -84,7 +86,7 @@ class RetrieveService:
         NotAcceptable
             No choice can be met by every file.
         """
-        found = await instances.files(self._documents, address)
+        found = await instances.files(self._documents, address, original=original)
         for choice in choices:
             deliveries = await self._deliveries(found, choice)
             if deliveries is not None:
@@ -187,19 +189,22 @@ class RetrieveService:
 
     # Metadata -----------------------------------------------------------------------------
 
-    async def entity(self, address: Address) -> str:
+    async def entity(self, address: Address, *, original: bool = False) -> str:
         """What an ETag is made of, without the rest; see ``shared.retrieve.instances.entity``."""
-        return await instances.entity(self._documents, address)
+        return await instances.entity(self._documents, address, original=original)
 
-    async def metadata(self, address: Address) -> Metadata:
+    async def metadata(self, address: Address, *, original: bool = False) -> Metadata:
         """The metadata chunks at an address, and what an ETag of them is made of.
+
+        ``original``: of updated instances those of the files that were stored.
 
         Raises
         ------
         StudyNotFound, SeriesNotFound, InstanceNotFound
             There is nothing.
         """
-        return await instances.metadata(self._documents, address)
+        find = instances.original_metadata if original else instances.metadata
+        return await find(self._documents, address)
 
     def metadata_content(
         self, metadata: Metadata, resources_url: str, *, gzip: bool

@@ -17,18 +17,20 @@ from enum import Enum
 
 from shared.config import Limits
 from shared.dicom.attributes import INDEXED_ATTRIBUTES
+from shared.dicom.instance import InstanceFacts
 from shared.dicom.reader import InstanceReader
-from shared.dicom.validation import StoreValidation
+from shared.dicom.validation import StoreValidation, Verdict
 from shared.errors import BlobNotFound, InstanceRefused
 from shared.index import shapes
 from shared.index.commit import Outcome
 from shared.index.removal import Remover
 from shared.index.schema import INDEX
 from shared.index.shapes import InstanceKey, parse_blob_key
-from shared.ports import Blobs, Clock, Documents, Queue, StoredBlob, time_of
+from shared.ports import Blobs, Clock, Documents, Ids, JsonObject, Queue, StoredBlob, time_of
 from shared.store.intake import Received, bulk_data_uri, key_of
+from shared.store.segments import place
 from shared.store.service import StoreService
-from shared.where import And, Eq, Member
+from shared.where import And, In, Member
 
 COMPLETE_QUEUE = "complete"
 _MAJOR = 2
@@ -45,9 +47,14 @@ class Completion(Enum):
     GONE = "the file is gone"
     INDEXED = "the index has it"
     DELETED = "it was deleted, and stays until its retention time is over"
+    PREPARED = "a bulk update is about to put it in the place of an older version"
     TOO_YOUNG = "it may belong to a request that still runs: looked at again later"
     COMPLETED = "taken into the index"
     REMOVED = "removed: it lost, or breaks the rules"
+
+
+_OF_TYPE = {shapes.TOMBSTONE: Completion.DELETED, shapes.PREPARED: Completion.PREPARED}
+"""What the files are that documents of these types name."""
 
 
 class Completer:
@@ -61,6 +68,7 @@ class Completer:
         remover: Remover,
         *,
         queue: Queue,
+        ids: Ids,
         clock: Clock,
         limits: Limits,
         tenant: str,
@@ -72,6 +80,7 @@ class Completer:
         self._store = store
         self._remover = remover
         self._queue = queue
+        self._ids = ids
         self._clock = clock
         self._limits = limits
         self._tenant = tenant
@@ -92,9 +101,10 @@ class Completer:
         if self._clock.now() - time_of(version) < self._grace:
             await self._look_again(blob)
             return Completion.TOO_YOUNG
-        if await self._blobs.info(blob) is None:
+        info = await self._blobs.info(blob)
+        if info is None:
             return Completion.GONE
-        return await self._take_in(blob, key, version)
+        return await self._take_in(blob, key, version, info.marks.get(shapes.ORIGINAL))
 
     async def _look_again(self, blob: str) -> None:
         """Ask for another look when the grace is over; returns when the message is queued.
@@ -122,28 +132,31 @@ class Completer:
     async def _settled(self, key: InstanceKey, version: str) -> Completion | None:
         """Whether the index knows of this version: as stored, or as deleted."""
         found = await self._documents.get(INDEX.name, key.pk, key.document_id)
-        if found is not None and found.body["version"] == version:
+        if found is not None and version in shapes.versions_of(found.body):
             return Completion.INDEXED
-        tombstones = await self._documents.query(
+        spoken_for = await self._documents.query(
             INDEX.name,
-            And((Eq(("type",), shapes.TOMBSTONE), Member(("versions",), version))),
+            And((In(("type",), tuple(_OF_TYPE)), Member(("versions",), version))),
             limit=1,
             partition=key.pk,
-            members=["id"],
+            members=["type"],
         )
-        return Completion.DELETED if tombstones else None
+        return _OF_TYPE[spoken_for[0]["type"]] if spoken_for else None
 
-    async def _take_in(self, blob: str, key: InstanceKey, version: str) -> Completion:
+    async def _take_in(
+        self, blob: str, key: InstanceKey, version: str, original: str | None
+    ) -> Completion:
         resources_url = self._resources_url(key.partition)
         try:
-            received = await self._read(blob, key, version, resources_url)
+            received = await read_back(self._blobs, key, version, resources_url, self._limits)
         except BlobNotFound:
             return Completion.GONE
         except InstanceRefused as refused:
             _log.warning("orphaned file refused", extra={"cause": str(refused)})
             await self._blobs.delete(blob)
             return Completion.REMOVED
-        outcome = (await self._store.commit([received], resources_url))[0]
+        remembered = await self._original(key, original, resources_url)
+        outcome = (await self._store.commit([received], resources_url, remembered=remembered))[0]
         if isinstance(outcome, Exception):
             raise outcome
         if outcome is Outcome.ALREADY_STORED:
@@ -154,30 +167,77 @@ class Completer:
             return Completion.GONE
         return Completion.COMPLETED
 
-    async def _read(
-        self, blob: str, key: InstanceKey, version: str, resources_url: str
-    ) -> Received:
-        checker = StoreValidation(_MAJOR)
-        reader = InstanceReader(
-            limits=self._limits,
-            wanted=INDEXED_ATTRIBUTES,
-            checker=checker,
-            bulk_data_uri=bulk_data_uri(resources_url),
-        )
-        digest = hashlib.sha256()
-        content: AsyncIterator[bytes] = await self._blobs.read(blob)
-        async for piece in content:
-            reader.feed(piece)
-            digest.update(piece)
-        facts = reader.finish()
-        verdict = checker.finish(facts.identifiers, None)
-        if verdict.failure is not None:
-            raise InstanceRefused(verdict.failure, "the instance breaks the rules of a store")
-        if key_of(facts.identifiers, key.partition) != key:
-            raise InstanceRefused(0xA900, "the file is not the instance that its name says")
-        return Received(key, version, facts, verdict, StoredBlob(facts.size, digest.digest()))
+    async def _original(
+        self, key: InstanceKey, version: str | None, resources_url: str
+    ) -> JsonObject:
+        """How an updated instance remembers its original, if that is still there."""
+        if version is None:
+            return {}
+        try:
+            received = await read_back(self._blobs, key, version, resources_url, self._limits)
+        except (BlobNotFound, InstanceRefused):
+            return {}
+        (new,), _ = await place([received], resources_url, blobs=self._blobs, ids=self._ids)
+        return shapes.original_of({"version": version, **new.details})
 
     def _resources_url(self, partition: str) -> str:
         if partition == shapes.DEFAULT_PARTITION:
             return f"{self._tenant_url}/v2"
         return f"{self._tenant_url}/v2/partitions/{partition}"
+
+
+async def read_back(
+    blobs: Blobs, key: InstanceKey, version: str, resources_url: str, limits: Limits
+) -> Received:
+    """A file that is there already, read as a store would have read it.
+
+    Raises
+    ------
+    BlobNotFound
+        It is not there.
+    InstanceRefused
+        It breaks the rules of a store, or is not the instance that its name says.
+    """
+    reading = Reading(key, version, resources_url, limits)
+    digest = hashlib.sha256()
+    content: AsyncIterator[bytes] = await blobs.read(key.blob(version))
+    async for piece in content:
+        reading.feed(piece)
+        digest.update(piece)
+    facts, verdict = reading.finish()
+    return Received(key, version, facts, verdict, StoredBlob(facts.size, digest.digest()))
+
+
+class Reading:
+    """Reads a file that is to be a version of an instance, by the rules of a store."""
+
+    def __init__(self, key: InstanceKey, version: str, resources_url: str, limits: Limits) -> None:
+        self._key = key
+        self.version = version
+        self._checker = StoreValidation(_MAJOR)
+        self._reader = InstanceReader(
+            limits=limits,
+            wanted=INDEXED_ATTRIBUTES,
+            checker=self._checker,
+            bulk_data_uri=bulk_data_uri(resources_url),
+        )
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        self._reader.feed(piece)
+
+    def finish(self) -> tuple[InstanceFacts, Verdict]:
+        """What was read.
+
+        Raises
+        ------
+        InstanceRefused
+            It breaks the rules of a store, or is not that instance.
+        """
+        facts = self._reader.finish()
+        verdict = self._checker.finish(facts.identifiers, None)
+        if verdict.failure is not None:
+            raise InstanceRefused(verdict.failure, "the instance breaks the rules of a store")
+        if key_of(facts.identifiers, self._key.partition) != self._key:
+            raise InstanceRefused(0xA900, "the file is not the instance that its name says")
+        return facts, verdict

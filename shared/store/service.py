@@ -22,7 +22,7 @@ from shared.index.commit import Committer, Outcome
 from shared.index.documents import Expiry, iso
 from shared.index.replacement import Replacer
 from shared.index.shapes import InstanceKey
-from shared.ports import Blobs, Clock, Ids
+from shared.ports import Blobs, Clock, Ids, JsonObject
 from shared.store.intake import Destination, Intake, Received, RefusedByRules
 from shared.store.models import (
     ALREADY_STORED,
@@ -133,14 +133,21 @@ class StoreService:
         *,
         upsert: bool = False,
         expiry: Expiry | None = None,
+        remembered: JsonObject | None = None,
     ) -> list[_Outcome]:
-        """Bring received instances into the index; remove the files of those that lose."""
+        """Bring received instances into the index; remove the files of those that lose.
+
+        ``remembered`` are further members of their documents.
+        """
         try:
             news, segments = await place(received, resources_url, blobs=self._blobs, ids=self._ids)
         except ServiceTrouble as trouble:
             await self.remove([one.blob for one in received])
             return [trouble] * len(received)
-        news = [replace(new, expiry=expiry) for new in news]
+        news = [
+            replace(new, expiry=expiry, details={**new.details, **(remembered or {})})
+            for new in news
+        ]
         outcomes = await self._committer.add(news)
         if upsert:
             known = [at for at, each in enumerate(outcomes) if each is Outcome.ALREADY_STORED]

@@ -24,7 +24,7 @@ NUMBERS = {
     "dicomcast": set(range(1, 45)),
     "bug_report": set(_BUG_REPORTS),
 }
-_UPDATE = "comes with bulk update"
+_TAGS = "comes with extended query tags"
 _STORAGE = "no storage apart: the service's own account is the customer's"
 _ALWAYS = "partitions are always on"
 _EVENTS = "comes with the fan-out of the feed"
@@ -36,13 +36,10 @@ ARGUED: dict[str, dict[int, str]] = {
         39: "1.7 GB takes CI too long: tests/e2e/test_memory.py sends 1 GiB",
         40: "likewise; by hand 1.78 GB went in as multipart and came out",
         69: "there is no state in between: the second one gets 45070",
-        107: _UPDATE,
-        108: _UPDATE,
-        148: _UPDATE,
-        171: "comes with extended query tags",
+        171: _TAGS,
     },
-    "change-feed": {21: _UPDATE, 22: _UPDATE, 31: _EVENTS, 32: _EVENTS},
-    "operations": dict.fromkeys((*range(1, 24), 44), _UPDATE),
+    "change-feed": {31: _EVENTS, 32: _EVENTS},
+    "operations": {12: _TAGS},
     "dicomcast": {
         6: "FHIR is asked whether it has the study, for then it has to go; nothing is written: "
         "tests/unit/cast/test_sync.py::test_deletion_of_what_fhir_does_not_know",

@@ -223,6 +223,7 @@ def test_unknown_and_foreign_tenants_look_alike(house: House) -> None:
 @pytest.mark.spec("partitions-and-security", 18, 19, 20)
 @pytest.mark.spec("dicomweb", 8)
 @pytest.mark.spec("change-feed", 29)
+@pytest.mark.spec("operations", 23)
 def test_a_reader_reads_and_no_more(house: House) -> None:
     reader = house.headers(roles=READER)
     get = house.http.get
@@ -240,6 +241,7 @@ def test_a_reader_reads_and_no_more(house: House) -> None:
         ("PUT", "studies"),
         ("DELETE", "studies/1.2"),
         ("POST", "export"),
+        ("POST", "studies/$bulkUpdate"),
         ("POST", "$reconcile"),
         ("POST", "partitions/new.by.reader/studies"),
     ):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -42,16 +43,21 @@ class MemoryBlobs:
         self.content: dict[str, bytes] = {}
         self.failing: Callable[[str, str], None] = lambda _call, _key: None
         self.created = datetime(2026, 1, 1, tzinfo=UTC)
+        self.marks: dict[str, dict[str, str]] = {}
         self.blobs_in_page = 5000
         self.listed = 0
 
-    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredBlob:
+    async def put(
+        self, key: str, chunks: AsyncIterator[bytes], marks: Mapping[str, str] | None = None
+    ) -> StoredBlob:
         """See ``Blobs.put``."""
         data = b"".join([chunk async for chunk in chunks])
         self.failing("put", key)
         if key in self.content:
             raise AlreadyStored(key)
         self.content[key] = data
+        if marks:
+            self.marks[key] = dict(marks)
         return StoredBlob(len(data), hashlib.sha256(data).digest())
 
     async def read(self, key: str, span: ByteSpan | None = None) -> AsyncIterator[bytes]:
@@ -71,7 +77,7 @@ class MemoryBlobs:
         self.failing("info", key)
         if key not in self.content:
             return None
-        return self._info(key)
+        return replace(self._info(key), marks=self.marks.get(key, {}))
 
     def _info(self, key: str) -> BlobInfo:
         data = self.content[key]

@@ -119,7 +119,8 @@ async def ensure_container(service: BlobServiceClient, name: str) -> None:
 def _info(properties: Any) -> BlobInfo:
     # listings leave the quotation marks out, which a condition has to have
     etag = f'"{str(properties.etag).strip(chr(34))}"'
-    return BlobInfo(properties.name, properties.size, properties.creation_time, etag)
+    marks = {name: text for name, text in (properties.metadata or {}).items() if name != _WRITER}
+    return BlobInfo(properties.name, properties.size, properties.creation_time, etag, marks)
 
 
 # Write ------------------------------------------------------------------------------------

@@ -108,6 +108,7 @@ async def tenant(tmp_path: Path) -> AsyncIterator[Tenant]:
             store,
             remover,
             queue=queue,
+            ids=ids,
             clock=clock,
             limits=Limits(),
             tenant="main",
