@@ -3,6 +3,10 @@
 import     what importing ``function_app`` costs: seconds and megabytes, median of several processes
 store      instances stored and retrieved per second, beside the bare SDK with the same files
            on the same Azurite: one client and eight
+cast       DICOMcast: studies a second (--instances of them), beside the FHIR server's own rate
+           with the same transactions; one worker and eight
+cast-churn only if named: --instances studies stored, changed and deleted by eight clients, the
+           service killed --kills times, FHIR failing one call in ten; then FHIR equals the archive
 
 Every answer is checked. Figures are medians; run on an idle machine.
 """
@@ -16,12 +20,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import import_cost, store_and_retrieve
+from bench import dicomcast, import_cost, store_and_retrieve
 
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "import": import_cost.measure,
     "store": store_and_retrieve.measure,
+    "cast": dicomcast.measure,
 }
+ONLY_IF_NAMED: dict[str, Callable[[argparse.Namespace], None]] = {"cast-churn": dicomcast.churn}
 
 
 def main() -> int:
@@ -32,9 +38,10 @@ def main() -> int:
     parser.add_argument("what", nargs="*", help="default: all")
     parser.add_argument("--instances", type=int, default=200, help="CT instances of 512 KiB")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions; medians are shown")
+    parser.add_argument("--kills", type=int, default=20, help="of cast-churn")
     arguments = parser.parse_args()
     for name in arguments.what or MEASUREMENTS:
-        MEASUREMENTS[name](arguments)
+        (MEASUREMENTS | ONLY_IF_NAMED)[name](arguments)
     return 0
 
 
