@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import asdict
 
@@ -20,6 +21,7 @@ from shared.cast.service import CastService
 from shared.cast.worker import CAST_POISON_QUEUE, CAST_QUEUE
 from shared.container import services
 from shared.errors import (
+    DicomServiceError,
     FhirNotConfigured,
     MalformedRequest,
     OperationRunning,
@@ -35,6 +37,8 @@ _JSON = ("application/json",)
 _MOST_LISTED = 200
 _MOST_BODY = 64 * 1024
 _MOST_SEQUENCE = 2**53
+
+_log = logging.getLogger("dicom.cast")
 
 
 @dicomweb(bp, "fhir_state", "fhir", "GET", partitioned=False, doc=Doc((200, 404), _JSON))
@@ -149,18 +153,22 @@ def _shown(row: Failure) -> JsonObject:
     return {names.get(name, name): value for name, value in asdict(row).items() if value != ""}
 
 
-@bp.function_name("cast_feed")
-@bp.timer_trigger(arg_name="timer", schedule=_SCHEDULE, run_on_startup=False)
 async def cast_feed(timer: func.TimerRequest) -> None:
     """Send each changed study of the tenants that have a FHIR server to the queue."""
     app = await services()
     for name in app.settings.cast:
         try:
             tenant = await app.tenant(name)
-        except TenantNotFound:
-            continue
-        if tenant.cast is not None:
-            await tenant.cast.dispatch()
+            if tenant.cast is not None:
+                await tenant.cast.dispatch()
+        except DicomServiceError as error:
+            # the next tenant must not wait for this one
+            _log.warning("not sent", extra={"tenant": name, "cause": type(error).__name__})
+
+
+if os.environ.get("DICOM_CAST"):  # else nothing is to run when nobody calls
+    _timer = bp.timer_trigger(arg_name="timer", schedule=_SCHEDULE, run_on_startup=False)
+    bp.function_name("cast_feed")(_timer(cast_feed))
 
 
 @bp.function_name("cast_study")

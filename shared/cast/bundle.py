@@ -117,7 +117,7 @@ def read_answer(entries: Sequence[Entry], answer: Any) -> None:
     for entry, outcome in zip(entries, found, strict=True):
         status = _status(outcome)
         if status in _CONFLICTS:
-            raise Conflict(f"{entry.method} {entry.url}: {status}")
+            raise Conflict(f"{entry.method} {_kind(entry)}: {status}")
         if not 200 <= status < 300:
             raise Refused(f"{entry.method} {_kind(entry)}: {status} within a transaction")
         if entry.conditional and status != _CREATED:

@@ -126,14 +126,20 @@ class FhirClient:
         address = URL(url, encoded=True) if params is None or not params else URL(url)
         try:
             async with self._open().request(
-                method, address, params=params or None, data=data, headers=headers
+                method,
+                address,
+                params=params or None,
+                data=data,
+                headers=headers,
+                allow_redirects=False,  # the token is for this server alone
             ) as answer:
                 text = await answer.content.read(_MOST_ANSWER + 1)
                 while not answer.content.at_eof() and len(text) <= _MOST_ANSWER:
                     text += await answer.content.read(_MOST_ANSWER + 1)
                 status, retry_after = answer.status, answer.headers.get("Retry-After")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Away(f"The FHIR server does not answer: {type(error).__name__}") from error
+            # not "from error": its text may repeat what the server sent
+            raise Away(f"The FHIR server does not answer: {type(error).__name__}") from None
         if len(text) > _MOST_ANSWER:
             raise Refused("The FHIR server's answer is too long")
         if status < _OK:
