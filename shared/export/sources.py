@@ -24,6 +24,7 @@ from shared.web.query import Scope, SearchQuery, parse_search_query
 _T = TypeVar("_T")
 _AT_ONCE = 16
 _ENTRIES = 500
+_MOST_EXPANDED = 20  # studies and series at a time: a few of them fill a plan
 _RESOURCE = re.compile(
     r"/?(?:studies(?:/(?P<study>[0-9.]{1,64})(?:/series/(?P<series>[0-9.]{1,64}))?)?/)?"
     r"(?P<of>studies|series|instances)"
@@ -109,6 +110,7 @@ class _Search:
         search.require_sensible(self._query)
 
     async def wanted(self, after: Json, limit: int) -> list[Wanted]:
+        of_instances = self._scope.level == "instance"
         found = await self._search.find(
             self._query,
             self._scope,
@@ -116,10 +118,9 @@ class _Search:
             study=self._study,
             series=self._series,
             after=after,
-            limit=limit,
+            limit=limit if of_instances else min(limit, _MOST_EXPANDED),
             members=["id", "study", *MEMBERS],
         )
-        of_instances = self._scope.level == "instance"
         return [
             Wanted(
                 [body["version"], body["id"]],

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from shared.errors import (
+    DicomServiceError,
     OperationNotFound,
     OperationRefused,
     OperationRunning,
@@ -200,7 +201,7 @@ class Engine:
             if document is None or Status(document.body["status"]).final:
                 return
             trouble = document.body.get("trouble") or "no attempt came to an end"
-            reason = f"It was given up after several attempts: {trouble}."
+            reason = f"It was given up after several attempts: {trouble.rstrip('.')}."
             if await self._end(document, Status.FAILED, error=reason):
                 return
         raise Unavailable
@@ -302,8 +303,10 @@ class Engine:
         """Write down what an attempt met, for the reason if all of them fail."""
         document = await self._documents.get(CONTROL.name, KIND, id_)
         if document is not None and document.body.get("holder") == message:
-            # only the class: a message of an unforeseen error may hold anything
-            await self._replace(document, {**document.body, "trouble": type(error).__name__})
+            trouble = type(error).__name__
+            if isinstance(error, DicomServiceError):  # the message of another may hold anything
+                trouble = f"{trouble}: {error}"
+            await self._replace(document, {**document.body, "trouble": trouble})
 
     # Documents ----------------------------------------------------------------------------
 

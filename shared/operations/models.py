@@ -17,7 +17,7 @@ The document of an operation, in the container ``control``::
     claims     names that only one unfinished operation may hold
     holder, held_until   the message that works on it, and until when that is believed
     canceling  it is to stop
-    trouble    class of the error that the last attempt met
+    trouble    the error that the last attempt met: its class, and what it tells clients
     error      why it failed
 
 A claim is a document of its own, ``claim|{name}``, made and removed in the same commit as the

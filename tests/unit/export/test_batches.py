@@ -227,6 +227,7 @@ async def test_a_destination_that_is_away_is_waited_for(bench: Bench) -> None:
     for _ in range(2):
         with pytest.raises(DestinationTrouble):
             await bench.engine.work(id_, "message")
+    assert "does not answer" in (await bench.engine.get(id_))["trouble"]
     bench.destination.meets = lambda _call, _name: None
     body = await bench.ended(id_)
     assert body["status"] in ("running", "succeeded")
@@ -235,6 +236,24 @@ async def test_a_destination_that_is_away_is_waited_for(bench: Bench) -> None:
     body = await bench.ended(id_)
     assert (body["results"]["exported"], body["results"]["skipped"]) == (7, 0)
     _check(bench, id_, files, [])
+
+
+async def test_a_destination_that_stays_away_fails_the_export_and_is_named(bench: Bench) -> None:
+    await _archive(bench)
+    id_ = await bench.start("1.1")
+    await bench.engine.work(id_, "plan")
+
+    def away(_call: str, _name: str) -> None:
+        raise DestinationTrouble("The container c of account a does not answer.")
+
+    bench.destination.meets = away
+    with pytest.raises(DestinationTrouble):
+        await bench.engine.work(id_, "message")
+    await bench.engine.give_up(id_)
+    body = await bench.engine.get(id_)
+    assert body["status"] == "failed"
+    assert body["error"].endswith("The container c of account a does not answer.")
+    assert "sealed" not in body["input"]
 
 
 async def test_a_destination_that_is_lost_fails_the_export(bench: Bench) -> None:
@@ -355,3 +374,14 @@ async def test_the_destination_fetches_files_itself_where_it_can(bench: Bench) -
     calls = [call for call, _ in bench.destination.calls]
     assert calls.count("put") == 7
     assert calls.count("copy") <= 3, "after the first no, no more are asked for"
+
+
+async def test_a_file_that_no_store_copies_at_once_passes_through(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = await _archive(bench)
+    monkeypatch.setattr(batch, "_MOST_COPIED", 10)
+    id_ = await bench.start("1.1", "1.2")
+    await bench.ended(id_)
+    _check(bench, id_, files, [])
+    assert {call for call, _ in bench.destination.calls} == {"put"}
