@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from shared.adapters.azure.blobs import AzureBlobs
 from shared.adapters.azure.clients import foreign_blob_service
@@ -267,7 +267,7 @@ class AzureLinks:
         if account_key is None and delegated is None:
             return None
         sas = generate_blob_sas(
-            str(self._service.account_name),
+            _account_name(self._container.url),
             self._container.container_name,
             key,
             account_key=account_key,
@@ -290,3 +290,10 @@ class AzureLinks:
                 _log.warning("no links to files", extra={"error": type(error).__name__})
             self._key_until = until
         return self._key
+
+
+def _account_name(container_url: str) -> str:
+    """The account of a container: the first label of the host, or of a path the first part."""
+    parts = urlsplit(container_url)
+    account, _, container = parts.path.strip("/").rpartition("/")
+    return account if container and account else str(parts.hostname).partition(".")[0]
