@@ -48,6 +48,7 @@ async def fhir_state(req: Request, call: Call) -> Response:
     return JSONResponse(
         {
             "enabled": state.enabled,
+            "trouble": state.trouble,
             "sentSequence": state.sent,
             "latestSequence": state.latest,
             "behind": max(state.latest - state.sent, 0),

@@ -11,7 +11,7 @@ Spec dicomcast.md §2.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from shared.cast.worker import CAST_QUEUE, message_of
@@ -48,15 +48,22 @@ class Dispatcher:
         self._clock = clock
         self._tenant = tenant
 
-    async def run(self) -> int:
-        """Send messages for all that has been announced since; returns how many."""
+    async def run(self, is_ready: Callable[[], Awaitable[bool]]) -> int:
+        """Send messages for all that has been announced since; returns how many.
+
+        Parameters
+        ----------
+        is_ready : Callable
+            Whether messages can be worked on now; asked only if there are some. If not, the
+            changes stay where they are: in the feed they wait better than in the queue.
+        """
         await self._sequencer.drain()
         sent = 0
         for _ in range(_MOST_PAGES):
             checkpoint = await self._checkpoint()
             done = _sequence_of(checkpoint)
             entries = self._settled(done, await self._entries(done))
-            if not entries:
+            if not entries or not await is_ready():
                 break
             newest = {(one["partition"], one["study"]): one["sequence"] for one in entries}
             await self.send(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from shared.cast.dispatch import Dispatcher
-from shared.cast.failures import Failure, Failures
+from shared.cast.failures import CastTrouble, Failure, Failures
 from shared.cast.resync import Resync
+from shared.cast.sync import Fhir
 from shared.cast.worker import CAST_QUEUE, PATIENCE_S, Worker, message_of
 from shared.cast_settings import CastSettings
 from shared.ports import JsonObject, Queue
 
 _PAGE = 200
+
+_log = logging.getLogger("dicom.cast")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,7 @@ class CastState:
     """How far it is: sequence numbers of the last change that was sent on, and of the last."""
 
     enabled: bool
+    trouble: str | None
     sent: int
     latest: int
 
@@ -36,6 +41,7 @@ class CastService:
         failures: Failures,
         resync: Resync,
         queue: Queue,
+        fhir: Fhir,
     ) -> None:
         self.resync = resync
         self._tenant = tenant
@@ -44,12 +50,22 @@ class CastService:
         self._worker = worker
         self._failures = failures
         self._queue = queue
+        self._fhir = fhir
 
     # For triggers ---------------------------------------------------------------------------
 
     async def dispatch(self) -> int:
-        """Send messages for what has changed. Turned off, changes wait in the feed."""
-        return await self._dispatcher.run() if self._settings.enabled else 0
+        """Send messages for what has changed.
+
+        Turned off, or with the FHIR server away, changes wait in the feed.
+        """
+        if not self._settings.enabled:
+            return 0
+
+        async def is_ready() -> bool:
+            return await self._trouble() is None
+
+        return await self._dispatcher.run(is_ready)
 
     async def handle(self, message: JsonObject) -> None:
         """Work on a message. Turned off, it waits."""
@@ -67,7 +83,7 @@ class CastService:
     async def state(self) -> CastState:
         """How far it is."""
         sent, latest = await self._dispatcher.position()
-        return CastState(self._settings.enabled, sent, latest)
+        return CastState(self._settings.enabled, await self._trouble(), sent, latest)
 
     async def replay(self, sequence: int) -> None:
         """Send on all changes again, from the one with this sequence number."""
@@ -97,3 +113,12 @@ class CastService:
                 [message_of(self._tenant, *study, sequence) for study, sequence in fresh.items()]
             )
         return len(asked)
+
+    async def _trouble(self) -> str | None:
+        """Why the FHIR server cannot be used now; ``None`` if it can."""
+        try:
+            await self._fhir.search("Endpoint", [("_count", "1")], most=1)
+        except CastTrouble as trouble:
+            _log.warning("away", extra={"tenant": self._tenant, "cause": str(trouble)})
+            return str(trouble)
+        return None

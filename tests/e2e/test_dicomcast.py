@@ -59,7 +59,9 @@ def test_from_a_store_into_fhir_and_what_operators_see(
     assert found["identifier"][0]["value"] == f"urn:oid:{study}"
     assert _until(lambda: served.get("/fhir").json()["behind"] == 0)
     state = served.get("/fhir").json()
-    assert state == {"enabled": True, "sentSequence": 1, "latestSequence": 1, "behind": 0}
+    assert state == {
+        "enabled": True, "trouble": None, "sentSequence": 1, "latestSequence": 1, "behind": 0,
+    }  # fmt: skip
     assert served.get("/fhir/failures").json() == []
 
     # what FHIR refuses is a row, until a retry succeeds
@@ -87,6 +89,11 @@ def test_from_a_store_into_fhir_and_what_operators_see(
     assert httpx.get(href).json()["results"] == {"studies": 1, "notInArchive": 0}
     assert served.post(f"/studies/{study}/$resync").json() == {"study": study}
     assert served.post("/fhir/$replay", json={"sequence": 2}).status_code == 202
+
+    # away: changes wait, and the state says why
+    fhir.trouble(count=10**9, status=403)
+    assert "403" in served.get("/fhir").json()["trouble"]
+    fhir.trouble()
     _asked_wrongly(served)
 
 

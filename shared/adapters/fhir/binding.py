@@ -49,4 +49,5 @@ def cast_service(
             tenant, documents, partitions=partitions, dispatcher=dispatcher, sync=sync, fhir=fhir
         ),
         queue=queue,
+        fhir=fhir,
     )

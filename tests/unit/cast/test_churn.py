@@ -150,6 +150,10 @@ async def _change(cast: Cast, chance: random.Random, there: list[Dataset], new: 
         raise AssertionError(type(error).__name__) from error
 
 
+async def _ready() -> bool:
+    return True
+
+
 async def _archive(cast: Cast) -> list[Stored]:
     return [
         Stored(str(body["version"]), body["d"])  # type: ignore[arg-type]
@@ -172,10 +176,10 @@ async def test_fhir_equals_the_archive_whatever_happens(cast: Cast, seed: int) -
     workers = [asyncio.create_task(messages.work(worker, stop)) for _ in range(WORKERS)]
     clients = asyncio.gather(*(_client(cast, number, chance) for number in range(CLIENTS)))
     while not clients.done():
-        await dispatcher.run()
+        await dispatcher.run(_ready)
         await asyncio.sleep(0.05)
     await clients
-    await dispatcher.run()
+    await dispatcher.run(_ready)
     stop.set()
     await asyncio.gather(*workers)
     assert fhir.deaths > DEATHS // 2
