@@ -24,7 +24,11 @@ _CONFLICTS = {404, 409, 410, 412}  # 404, 410: deleted by others since it was re
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a bundle. ``reference`` is how others of the bundle name its resource."""
+    """One entry of a bundle.
+
+    ``reference`` is how others of the bundle name its resource; ``before`` is what an update
+    writes over.
+    """
 
     reference: str
     method: str
@@ -32,6 +36,7 @@ class Entry:
     resource: JsonObject | None = None
     condition: str | None = None
     if_match: str | None = None
+    before: JsonObject | None = None
 
     @property
     def conditional(self) -> bool:
@@ -57,11 +62,11 @@ def create(resource: JsonObject, condition: Sequence[tuple[str, str]], reference
     return Entry(reference, "POST", resource["resourceType"], resource, condition=written)
 
 
-def update(resource: JsonObject) -> Entry:
+def update(before: JsonObject, resource: JsonObject) -> Entry:
     """Write over a resource if nobody else has since it was read."""
-    reference = reference_of(resource)
-    version = resource["meta"]["versionId"]
-    return Entry(reference, "PUT", reference, resource, if_match=f'W/"{version}"')
+    reference = reference_of(before)
+    version = before["meta"]["versionId"]
+    return Entry(reference, "PUT", reference, resource, if_match=f'W/"{version}"', before=before)
 
 
 def delete(resource: JsonObject) -> Entry:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from shared.cast.bundle import Entry
 from shared.cast.failures import Refused
 from shared.cast_settings import FhirVersion
 from shared.ports import JsonObject
@@ -19,29 +20,41 @@ _MODULES = {"R4": "fhir.resources.R4B", "R5": "fhir.resources"}
 _MOST_NAMED = 5
 
 
-async def check(resources: Sequence[JsonObject], version: FhirVersion) -> None:
-    """Check resources, beside the loop: thousands of series take a while.
+async def check(entries: Sequence[Entry], version: FhirVersion) -> None:
+    """Check what is to be written, beside the loop: thousands of series take a while.
+
+    What was invalid before we came is left to the server: it has taken it once.
 
     Raises
     ------
     Refused
-        One is invalid; the error names the members, never their values.
+        A resource is invalid; the error names the members, never their values.
     """
-    await asyncio.to_thread(_check, resources, version)
+    await asyncio.to_thread(_check, entries, version)
 
 
-def _check(resources: Sequence[JsonObject], version: FhirVersion) -> None:
+def _check(entries: Sequence[Entry], version: FhirVersion) -> None:
+    for entry in entries:
+        if entry.resource is None:
+            continue
+        faults = _faults(entry.resource, version)
+        if faults and (entry.before is None or not _faults(entry.before, version)):
+            raise Refused(f"{entry.resource['resourceType']} is invalid: {'; '.join(faults)}")
+
+
+def _faults(resource: JsonObject, version: FhirVersion) -> list[str]:
+    """The members that are wrong, and in which way. ``meta`` is the server's."""
     from pydantic import ValidationError
 
-    for resource in resources:
-        try:
-            _model(resource["resourceType"], version).model_validate(resource)
-        except ValidationError as error:
-            places = [
-                f"{'.'.join(map(str, one['loc']))}: {one['type']}"
-                for one in error.errors(include_url=False, include_context=False)[:_MOST_NAMED]
-            ]
-            raise Refused(f"{resource['resourceType']} is invalid: {'; '.join(places)}") from None
+    content = {name: value for name, value in resource.items() if name != "meta"}
+    try:
+        _model(resource["resourceType"], version).model_validate(content)
+    except ValidationError as error:
+        return [
+            f"{'.'.join(map(str, one['loc']))}: {one['type']}"
+            for one in error.errors(include_url=False, include_context=False)[:_MOST_NAMED]
+        ]
+    return []
 
 
 def _model(kind: str, version: FhirVersion) -> Any:

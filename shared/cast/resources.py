@@ -12,6 +12,7 @@ Spec dicomcast.md §4–§6; FHIR R4 and R5, ImagingStudy and Endpoint.
 from __future__ import annotations
 
 import copy
+from datetime import datetime
 from typing import Any
 
 from shared.cast.picture import Instance, Person, Picture, Series
@@ -146,7 +147,9 @@ def imaging_study(
     own = is_own(resource, source)
     if own and resource.get("subject", {}).get("reference") != subject:
         resource["subject"] = {"reference": subject}
-    _put(resource, "started", picture.started)
+    _put_moment(resource, picture.started)
+    if own:
+        _put(resource, "description", picture.descriptions[-1] if picture.descriptions else None)
     _add_reference(resource, endpoint)
     _put_notes(resource, picture.descriptions, own=own)
     _put_accessions(resource, picture.accessions, own=own)
@@ -168,7 +171,12 @@ def emptied(existing: JsonObject, endpoint: str | None, source: str) -> JsonObje
 
 def is_own(resource: JsonObject, source: str) -> bool:
     """Whether the study was made for this endpoint."""
-    return bool(resource.get("meta", {}).get("source") == source)
+    return source_of(resource) == source
+
+
+def source_of(resource: JsonObject) -> str:
+    """Where a resource comes from. Some servers add the request's name behind ``#``."""
+    return str(resource.get("meta", {}).get("source", "")).partition("#")[0]
 
 
 def _put_notes(resource: JsonObject, texts: list[str], *, own: bool) -> None:
@@ -262,7 +270,7 @@ def _series(there: JsonObject, series: Series, *, ours: bool, settings: CastSett
     after = dict(there)
     _put(after, "number", series.number)
     _put(after, "description", series.description)
-    _put(after, "started", series.started)
+    _put_moment(after, series.started)
     wanted = _modality(series.modality, settings)
     if _coding_of(there.get("modality", {})).get("code") != _coding_of(wanted)["code"]:
         after["modality"] = wanted
@@ -300,6 +308,21 @@ def _add_reference(resource: JsonObject, reference: str) -> None:
     endpoints = resource.setdefault("endpoint", [])
     if all(one.get("reference") != reference for one in endpoints):
         endpoints.append({"reference": reference})
+
+
+def _put_moment(resource: JsonObject, value: str | None) -> None:
+    """Set ``started``; another spelling of the same moment, which servers choose, stays."""
+    there = resource.get("started")
+    if value is not None and there is not None and _moment(there) == _moment(value):
+        return
+    _put(resource, "started", value)
+
+
+def _moment(text: str) -> datetime | str:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return text  # less than a moment: a year, a month
 
 
 def _put(resource: JsonObject, member: str, value: Any) -> None:

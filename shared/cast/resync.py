@@ -10,7 +10,7 @@ from typing import Protocol
 
 from shared.cast.dispatch import Dispatcher
 from shared.cast.failures import CastTrouble
-from shared.cast.resources import STUDY_SYSTEM, oid
+from shared.cast.resources import STUDY_SYSTEM, is_own, oid
 from shared.cast.sync import StudySync
 from shared.cast.worker import message_of
 from shared.errors import Unavailable
@@ -103,7 +103,7 @@ class Resync:
         gone = [
             study
             for one in found
-            if one.get("meta", {}).get("source") == source
+            if is_own(one, source)
             and (study := _uid(one)) is not None
             and await self._is_gone(left[0], study)
         ]

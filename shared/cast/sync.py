@@ -183,7 +183,7 @@ class StudySync:
             if left is None:
                 entries.append(delete(there.study))
             elif left != there.study:
-                entries.append(update(left))
+                entries.append(update(there.study, left))
         await self._send_all(entries)
 
     async def _write(self, partition: str, picture: Picture, there: _There) -> bool:
@@ -238,8 +238,7 @@ class StudySync:
     async def _transaction(self, entries: Sequence[Entry]) -> None:
         if not entries:
             return
-        written = [entry.resource for entry in entries if entry.resource is not None]
-        await check(written, self._settings.fhir_version)
+        await check(entries, self._settings.fhir_version)
         read_answer(entries, await self._fhir.transaction(bundle(entries)))
 
     # The patient --------------------------------------------------------------------------
@@ -301,8 +300,8 @@ class StudySync:
         others = [
             one
             for one in found
-            if one.get("meta", {}).get("source") != source
-            and str(one.get("meta", {}).get("source", "")).startswith(f"{self._service_url}/")
+            if not resources.is_own(one, source)
+            and resources.source_of(one).startswith(f"{self._service_url}/")
         ]
         left = [one for one in found if one not in others]
         return _only("ImagingStudy", left), bool(others)
@@ -372,7 +371,8 @@ def _entry(
     if existing is None:
         reference = new_reference()
         return create(wanted, condition, reference), reference
-    return (None if wanted == existing else update(wanted)), reference_of(existing)
+    entry = None if wanted == existing else update(existing, wanted)
+    return entry, reference_of(existing)
 
 
 def _has(resource: JsonObject, identifier: JsonObject) -> bool:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.support.processes import ProgramMissing, free_ports, node_modules, running
+from tests.support.processes import (
+    ProgramMissing,
+    free_ports,
+    node_modules,
+    node_program,
+    running,
+)
 
 _SCRIPT = Path(__file__).with_name("fhir_server.mjs")
+_OLDEST_NODE = 20
 
 
 class FhirServer:
@@ -93,9 +100,10 @@ def fhir_server_running(folder: Path) -> Iterator[FhirServer]:
     """
     if not (node_modules() / "@medplum" / "fhir-router").is_dir():
         raise ProgramMissing("@medplum/fhir-router is not installed: run python3 dev.py setup")
-    node = shutil.which("node")
-    if node is None:
-        raise ProgramMissing("Node.js is not installed: run python3 dev.py setup")
+    node = node_program()
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+    if int(version.strip().lstrip("v").partition(".")[0]) < _OLDEST_NODE:
+        raise ProgramMissing(f"the FHIR engine needs Node.js {_OLDEST_NODE}")
     (port,) = ports = free_ports(1)
     with running([node, str(_SCRIPT), str(port)], ports, folder / "fhir.log", {}):
         server = FhirServer(f"http://127.0.0.1:{port}")

@@ -32,10 +32,17 @@ def node_script(module: str, *parts: str) -> list[str]:
     script = node_modules().joinpath(module, *parts)
     if not script.is_file():
         raise ProgramMissing(f"the Node module {module} is not installed: run python3 dev.py setup")
-    return [_node(), str(script)]
+    return [node_program(), str(script)]
 
 
-def _node() -> str:
+def node_program() -> str:
+    """Node.js: that of the machine, else that of the wheel.
+
+    Raises
+    ------
+    ProgramMissing
+        There is none.
+    """
     found = shutil.which("node")
     if found is None:
         try:

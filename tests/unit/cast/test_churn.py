@@ -31,7 +31,7 @@ from tests.support.cast_compare import (
 from tests.support.fakes import MemoryFailures
 from tests.unit.cast.conftest import PARTITION, URL, Cast
 
-STUDIES, INSTANCES, CLIENTS, WORKERS, DEATHS = 30, 4, 8, 8, 40
+STUDIES, INSTANCES, CLIENTS, WORKERS, DEATHS = 24, 4, 8, 8, 30
 KINDS = ("Patient", "Endpoint", "ImagingStudy", "Observation")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.cast.bundle import Entry, create, update
 from shared.cast.checking import check
 from shared.cast.failures import Refused
 from shared.cast.picture import Instance, Picture, Series
@@ -32,18 +33,22 @@ def _study(settings: CastSettings, existing: dict[str, Any] | None = None) -> di
     )
 
 
+def _new(resource: dict[str, Any]) -> Entry:
+    return create(resource, [], "urn:uuid:1")
+
+
 async def test_r5_has_concepts_where_r4_has_codings() -> None:
     study, made = _study(R5), endpoint("http://x/", R5)
-    await check([study, made], "R5")
+    await check([_new(study), _new(made)], "R5")
     coding = {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "CT"}
     assert study["modality"] == [{"coding": [coding]}]
     assert study["series"][0]["modality"] == {"coding": [coding]}
     assert made["payload"][0]["mimeType"] == ["application/dicom"]
     assert _study(R5, study) == study
     with pytest.raises(Refused):
-        await check([study], "R4")
+        await check([_new(study)], "R4")
     with pytest.raises(Refused):
-        await check([_study(CastSettings("http://fhir"))], "R5")
+        await check([_new(_study(CastSettings("http://fhir")))], "R5")
 
 
 async def test_codes_as_fhir_has_them(cast: Cast) -> None:
@@ -58,8 +63,31 @@ async def test_codes_as_fhir_has_them(cast: Cast) -> None:
 
 
 async def test_an_invalid_resource_is_not_sent_and_its_values_are_not_told() -> None:
+    bad = {"resourceType": "Patient", "gender": ["Jane"], "birthDate": "Doe"}
     with pytest.raises(Refused) as refused:
-        await check([{"resourceType": "Patient", "gender": ["Jane"], "birthDate": "Doe"}], "R4")
+        await check([_new(bad)], "R4")
     assert "birthDate" in str(refused.value)
     assert "Jane" not in str(refused.value)
     assert "Doe" not in str(refused.value)
+
+
+async def test_what_was_invalid_before_we_came_is_left_to_the_server() -> None:
+    before = {
+        "resourceType": "Patient", "id": "1", "theirs": 1,
+        "meta": {"versionId": "1", "project": "theirs"},
+    }  # fmt: skip
+    await check([update(before, {**before, "gender": "female"})], "R4")
+    del before["theirs"]
+    await check([update(before, {**before, "gender": "female"})], "R4")
+    with pytest.raises(Refused, match="gender"):
+        await check([update(before, {**before, "gender": 1})], "R4")
+
+
+def test_what_servers_spell_otherwise_is_no_change() -> None:
+    settings = CastSettings("http://fhir")
+    study = _study(settings)
+    study["started"] = "2024-01-02T11:11:12.000+01:00"
+    study["meta"]["source"] += "#a-request"
+    assert _study(settings, study) == study
+    study["started"] = "2024"
+    assert _study(settings, study)["started"] == "2024-01-02T10:11:12+00:00"
