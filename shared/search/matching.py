@@ -31,7 +31,7 @@ _SINGLE_VALUED = frozenset({"LT", "ST", "UI", "UR", "UT"})  # a backslash is tex
 _INTEGERS = frozenset({"IS", "SL", "SS", "SV", "UL", "US", "UV"})
 _FLOATS = frozenset({"DS", "FD", "FL"})
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
-_FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_FLOAT = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]{1,3})?")
 _LIST = re.compile(r"[,\\]")
 _EMPTY = '""'
 

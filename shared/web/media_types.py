@@ -36,7 +36,7 @@ _PARAMETER = re.compile(
 )
 _MEMBER = re.compile(r'(?:[^",]++|"(?:[^"\\]++|\\.)*+"?)++')
 _ESCAPED = re.compile(r"\\(.)")
-_WEIGHT = re.compile(r"[0-9]*\.?[0-9]*")
+_WEIGHT = re.compile(r"[0-9]*+(?:\.[0-9]*+)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import re
 from shared.errors import RangeNotSatisfiable
 from shared.ports import ByteSpan
 
-_ONE = re.compile(r"[ \t]*([0-9]*)[ \t]*-[ \t]*([0-9]*)[ \t]*")
+_ONE = re.compile(r"[ \t]*+([0-9]*+)[ \t]*+-[ \t]*+([0-9]*+)[ \t]*+")
 _MAX_DIGITS = 19  # more than any content has bytes
 
 

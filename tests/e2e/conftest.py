@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.support.house import House
 from tests.support.issuer import Issuer
-from tests.support.server import NoWorker, Server
+from tests.support.server import PATIENT, NoWorker, Server
 
 DICOM = {"Content-Type": "application/dicom"}
 VIEWER = "https://viewer.example"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_patient_in_errors() -> Iterator[None]:
+    """Each error that any test gets is looked through for the patients of the tests."""
+    send = httpx.Client.send
+
+    def checked(self: httpx.Client, *arguments: Any, **options: Any) -> httpx.Response:
+        response = send(self, *arguments, **options)
+        if response.status_code >= 400 and not options.get("stream"):
+            found = PATIENT.search(response.text)
+            assert found is None, f"{response.request.url}: the error has {found}"
+        return response
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx.Client, "send", checked)
+        yield
 
 
 @pytest.fixture(

@@ -252,7 +252,7 @@ def test_the_record_and_the_logs_have_nothing_of_a_patient(house: House) -> None
     for path in (
         f"{study}/metadata",
         "/main/v2/studies?PatientID=SECRET-1&PatientName=Secret*",
-        "/main/v2/studies?SECRET-1=1",
+        "/main/v2/studies?PatientID=SECRET-1&limit=SECRET",
         "/main/v2/studies/SECRET-1",
         "/main/v2/partitions/SECRET%201/studies",
         f"{study}/series/SECRET-1/instances/SECRET-2/frames/SECRET",
@@ -261,7 +261,7 @@ def test_the_record_and_the_logs_have_nothing_of_a_patient(house: House) -> None
     ):
         answer = house.http.get(path, headers=house.headers())
         house.entries(answer.headers["x-correlation-id"])
-        if answer.status_code >= 400 and "?" not in path:  # names of parameters are told
+        if answer.status_code >= 400:
             assert "SECRET" not in answer.text.upper()
     assert "SECRET" not in house.audit.read_text("utf-8").upper()
     assert "SECRET" not in house.server.log_text().upper()

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -26,6 +27,8 @@ WORKER_ENVIRONMENT = ROOT / ".venv-worker"
 _WORKER_PACKAGES = ("azure-functions-runtime", "httpx>=0.28,<1", "uvicorn>=0.54,<1")
 _START_S = 60.0
 _BODY_LIMIT = 4 * 1024**3
+PATIENT = re.compile(r"[A-Za-z]{2,}\^[A-Za-z]{2,}|\bT-001\b|SECRET-(?:ID|1)|Secret\b")
+"""Names and ids of the patients of tests. No log and no error has one (``tests.support.dicom``)."""
 SECRETS_KEY = "dGVzdHMgdGVzdHMgdGVzdHMgdGVzdHMgdGVzdHMgISE="
 
 
@@ -181,12 +184,20 @@ class Server:
         raise RuntimeError(f"the server did not start:\n{self.log_text()[-4000:]}")
 
     def stop(self) -> int | None:
-        """End the process in good order. Its exit status; ``None`` if it never began."""
+        """End the process in good order. Its exit status; ``None`` if it never began.
+
+        Raises
+        ------
+        AssertionError
+            It has logged something of a patient.
+        """
         if self._guarded is None:
             return None
         self._guarded.stop()
         status = self._guarded.status
         self._guarded = None
+        found = PATIENT.search(self.log_text())
+        assert found is None, f"the log has {found}"
         return status
 
     def kill(self) -> None:
