@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 
 from shared.dicom import tags, uid
 from shared.dicom.json_reader import JsonFault, texts_of
-from shared.dicom.validation_rules import full_problem, shown_tag
+from shared.dicom.validation_rules import multiplicity, shown_tag, value_problem
 from shared.errors import DicomServiceError, MalformedRequest
 from shared.ports import JsonObject
 
@@ -25,6 +27,13 @@ UPDATABLE: Final = frozenset(
     }
 )  # fmt: skip
 """The attributes that a bulk update may change: of the patient and of the study, no sequences."""
+
+_TAG: Final = re.compile("[0-9A-Fa-f]{8}").fullmatch
+_GROUPS: Final = frozenset({"Alphabetic", "Ideographic", "Phonetic"})
+_TEXT_VRS: Final = frozenset({"LT", "ST", "UT"})
+# also ESC: the escapes of a character set are not for the caller to write
+_NO_LETTER: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_NO_LETTER_OF_A_TEXT: Final = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +93,17 @@ def changes_of(body: JsonObject) -> JsonObject:
     comments: list[str] = []
     changes: JsonObject = {}
     for name, element in found.items():
-        try:
-            tag = int(name, 16) if len(name) == 8 else -1
-        except ValueError:
-            tag = -1
-        if tag < 0:
+        if _TAG(name) is None:
             raise MalformedRequest("changeDataset has a member that is no tag.")
+        tag = int(name, 16)
         try:
+            if tags.key(tag) in changes:
+                raise JsonFault(tag, "the element is there twice")
             change = _change(tag, element)
         except JsonFault as fault:
             comments.append(f"DICOM100: {shown_tag(tag)} - {fault.text}")
-            continue
-        problem = full_problem(tag, change.vr, list(change.values), 0)
-        if problem is not None:
-            comments.append(problem)
-        changes[tags.key(tag)] = [change.vr, *change.values]
+        else:
+            changes[tags.key(tag)] = [change.vr, *change.values]
     if comments:
         raise ChangesRefused(comments)
     return changes
@@ -114,7 +119,47 @@ def _change(tag: int, element: Any) -> Change:
         raise JsonFault(tag, f"the VR is not {known.vr}")
     if element.keys() - {"vr", "Value"}:
         raise JsonFault(tag, "the element has something else than vr and Value")
-    return Change(known.vr, tuple(texts_of(tag, known.vr, element.get("Value"))))
+    values = element.get("Value")
+    texts = texts_of(tag, known.vr, values)
+    problem = _name_problem(values or []) if known.vr == "PN" else None
+    for text in texts:
+        problem = problem or _text_problem(known.vr, text)
+    if texts and not multiplicity(tag).allows(len(texts)):
+        problem = problem or f"the number of values is not {multiplicity(tag).text}"
+    if problem is not None:
+        raise JsonFault(tag, problem)
+    return Change(known.vr, tuple(texts))
+
+
+def _name_problem(values: list[Any]) -> str | None:
+    """What is wrong with person names: a member that is no group would empty the name."""
+    for value in values:
+        if isinstance(value, dict):
+            if value.keys() - _GROUPS:
+                return "a person name has another member than its three groups"
+            if any("=" in (text or "") for text in value.values()):
+                return "a group of a person name has an equals sign"
+    return None
+
+
+def _text_problem(vr: str, text: str) -> str | None:
+    """What is wrong with a value by the rules for new ones, stricter than those of a store."""
+    no_letter = _NO_LETTER_OF_A_TEXT if vr in _TEXT_VRS else _NO_LETTER
+    if no_letter.search(text):
+        return "a value has a control character, or half of a surrogate pair"
+    if vr == "DA" and text and not _is_day(text):
+        return "a value is no day as YYYYMMDD"
+    return value_problem(vr, text)
+
+
+def _is_day(text: str) -> bool:
+    if re.fullmatch("[0-9]{8}", text) is None:
+        return False
+    try:
+        date(int(text[:4]), int(text[4:6]), int(text[6:]))
+    except ValueError:
+        return False
+    return True
 
 
 def read_changes(kept: JsonObject) -> Mapping[int, Change]:

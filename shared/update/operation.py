@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 from shared.auth.audit import record_operation
@@ -40,7 +40,7 @@ from shared.store.complete import Reading, read_back
 from shared.store.intake import Received
 from shared.store.segments import place
 from shared.update.changes import Change, read_changes
-from shared.update.prepared import DONE, READY, PreparedVersions, prepared_id, reservation
+from shared.update.prepared import DONE, DROPPED, READY, PreparedVersions, prepared_id, reservation
 from shared.update.rewrite import rewritten
 from shared.where import And, Eq, Order
 
@@ -67,6 +67,21 @@ class _Failed(Exception):
         super().__init__(reason)
         self.reason = reason
         self.body = body
+
+
+class _Turn:
+    """For how long a step begins files: some in any case, more until its time is over."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+        self._begun = 0
+
+    def is_over(self) -> bool:
+        return time.monotonic() > self._until
+
+    def begins_another(self) -> bool:
+        self._begun += 1
+        return self._begun <= _AT_ONCE or not self.is_over()
 
 
 class Updater:
@@ -144,34 +159,29 @@ class Updater:
 
     async def _prepare(self, work: Work, pk: str) -> tuple[JsonObject, JsonObject]:
         """Write new versions for a while; what comes next, and what is to be counted."""
-        began = time.monotonic()
+        turn = _Turn(self._step_s)
         after = work.checkpoint.get("after")
         changes = read_changes(work.input["changes"])
         slots = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(body: JsonObject) -> _Failed | None:
+        async def one(body: JsonObject) -> _Failed | bool:
             async with slots:
                 try:
-                    await self._prepare_one(work, pk, body, changes)
+                    return await self._prepare_one(work, pk, body, changes, turn)
                 except _Failed as failed:
                     return failed
-                return None
 
         while True:
             page = await self._page(pk, after)
             outcomes = await asyncio.gather(*(one(body) for body in page), return_exceptions=True)
-            failures: list[_Failed] = []
-            for outcome in outcomes:
-                if isinstance(outcome, BaseException) and not isinstance(outcome, _Failed):
-                    raise outcome
-                if outcome is not None:
-                    failures.append(outcome)
-            if failures:
+            if failures := _failures(outcomes):
                 return {"phase": _CLEAR}, _failure(work, failures)
+            if not all(outcomes):  # files may be large: the rest of the page is for the next step
+                return {"phase": _PREPARE, "after": after}, {}
             if len(page) < _PAGE:
                 return {"phase": _COMMIT}, {}
             after = [page[-1]["series"], page[-1]["version"]]
-            if time.monotonic() - began > self._step_s:
+            if turn.is_over():
                 return {"phase": _PREPARE, "after": after}, {}
 
     async def _page(self, pk: str, after: list[str] | None) -> list[JsonObject]:
@@ -189,9 +199,9 @@ class Updater:
         )  # fmt: skip
 
     async def _prepare_one(
-        self, work: Work, pk: str, body: JsonObject, changes: Mapping[int, Change]
-    ) -> None:
-        """Have a new version of an instance ready; one that is ready already is left."""
+        self, work: Work, pk: str, body: JsonObject, changes: Mapping[int, Change], turn: _Turn
+    ) -> bool:
+        """Have a new version of an instance ready; ``False`` if the turn is over before."""
         document_id = prepared_id(work.id, body)
         key = shapes.instance_key(body, work.input["partition"])
         for _ in range(_MOST_ATTEMPTS):
@@ -201,20 +211,24 @@ class Updater:
                 if await self._written(pk, Create(new)):
                     continue
                 raise Unavailable
+            if found.body["state"] in (DONE, DROPPED):
+                return True
             if found.body["base"] != body["version"]:  # replaced since: begin anew
-                await self._blobs.delete(key.blob(found.body["version"]))
                 new = reservation(work.id, key, body["version"], self._ids.version())
-                await self._written(pk, Replace(new, found.etag))
+                if await self._written(pk, Replace(new, found.etag)):
+                    await self._blobs.delete(key.blob(found.body["version"]))
                 continue
-            if found.body["state"] == READY or found.body["state"] == DONE:
-                return
+            if found.body["state"] == READY:
+                return True
+            if not turn.begins_another():
+                return False
             received = await self._write(work, body, key, found.body["version"], changes)
             [new_], _ = await place(
                 [received], work.input["resourcesUrl"], blobs=self._blobs, ids=self._ids
             )
             ready = {"state": READY, "attributes": new_.attributes, "details": new_.details}
             if await self._written(pk, Replace({**found.body, **ready}, found.etag)):
-                return
+                return True
         raise Unavailable
 
     async def _written(self, pk: str, operation: Create | Replace) -> bool:
@@ -292,6 +306,14 @@ async def _read_by(
             reading.feed(piece)
             yield piece
     found.append(reading.finish())
+
+
+def _failures(outcomes: Sequence[bool | BaseException]) -> list[_Failed]:
+    """Those that are for good; any other one is raised, for another attempt."""
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException) and not isinstance(outcome, _Failed):
+            raise outcome
+    return [outcome for outcome in outcomes if isinstance(outcome, _Failed)]
 
 
 def _failure(work: Work, failures: list[_Failed]) -> JsonObject:

@@ -173,17 +173,27 @@ class PreparedVersions:
 
     async def clear(self, operation: str, pk: str) -> None:
         """Remove all documents, and the files of those that are not done."""
-        while True:
-            page = await self.page(operation, pk, None, _PAGE)
-            if not page:
-                return
-            for body in page:
-                if body["state"] != DONE:
-                    await self._blobs.delete(_new_key(body).blob(body["version"]))
+        while page := await self.page(operation, pk, None, _PAGE):
+            # first in the documents: a worker that is still at it may be about to commit them
+            dropped = [_now(body, DROPPED) for body in page if body["state"] in (RESERVED, READY)]
             try:
+                if dropped:
+                    await self._documents.commit(INDEX.name, pk, dropped)
+                for body in page:
+                    if body["state"] != DONE:
+                        await self._discard(body)
                 await self._documents.commit(INDEX.name, pk, [Delete(body["id"]) for body in page])
             except OperationRefused:
                 continue  # another worker was at it
+
+    async def _discard(self, body: JsonObject) -> None:
+        """Remove the file of a version that takes no place, and its metadata beside it."""
+        details = body.get("details", {})
+        for member in ("metadata", "ranges"):
+            segment = details.get(member, {}).get("segment")
+            if segment is not None:
+                await self._blobs.delete(segment)
+        await self._blobs.delete(_new_key(body).blob(body["version"]))
 
 
 def _which(operation: str, state: str | None) -> And:
@@ -192,7 +202,10 @@ def _which(operation: str, state: str | None) -> And:
 
 
 def _now(body: JsonObject, state: str) -> Patch:
-    when: dict[tuple[str, ...], Scalar] = {("version",): body["version"], ("state",): READY}
+    when: dict[tuple[str, ...], Scalar] = {
+        ("version",): body["version"],
+        ("state",): body["state"],
+    }
     return Patch(body["id"], put={("state",): state}, when=when)
 
 

@@ -21,11 +21,13 @@ from shared.index.replacement import Replacer
 from shared.operations.models import Status, Step, Work
 from shared.ports import JsonObject
 from shared.store.complete import Completion
+from shared.store.importing import Imported
 from shared.update.changes import changes_of
 from shared.update.operation import Updater
 from shared.update.prepared import PreparedVersions
 from tests.support import dicom
 from tests.unit.store.conftest import URL, Tenant, tenant
+from tests.unit.store.test_importing import _importer
 
 __all__ = ["tenant"]
 
@@ -392,3 +394,13 @@ async def test_what_is_not_changed_is_still_found(tenant: Tenant) -> None:
     [study] = await tenant.indexed("study")
     assert study["d"]["00081030"]["Value"] == ["Other"]  # type: ignore[index]
     assert study["d"]["00100010"]["Value"] == [{"Alphabetic": "Old^Name"}]  # type: ignore[index]
+
+
+async def test_the_original_dropped_for_import_again_is_no_error(tenant: Tenant) -> None:
+    files = await _three(tenant)
+    await _Run(_name("New^Name")).to_end(_updater(tenant))
+    dropped = "import/again.dcm"
+    tenant.blobs.content[dropped] = files[0]
+    assert await _importer(tenant).take_in(dropped) is Imported.STORED
+    assert dropped not in tenant.blobs.content
+    await _is_new(tenant)
