@@ -43,6 +43,8 @@ _TIME = re.compile(r"(\d\d)(?:(\d\d)(?:(\d\d)(\.\d{1,6})?)?)?")
 _OFFSET = re.compile(r"([+-])(\d\d)(\d\d)")
 _CODE = re.compile(r"[A-Z0-9 _]{1,16}")
 _INTEGER = re.compile(r"[+-]?\d{1,12}")
+# what FHIR's string or UTF-8 cannot hold
+_UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*")
 _LONGEST_UID = 64
 _MOST_MINUTES = 14 * 60
@@ -85,7 +87,7 @@ def text(attributes: Attributes, tag: str) -> str | None:
     if not isinstance(value, str):
         raise InvalidTag(tag)
     value = value.strip(" \0")
-    if any(character < " " and character not in "\r\n\t" for character in value):
+    if _UNFIT.search(value):
         raise InvalidTag(tag)
     return value or None
 
@@ -155,7 +157,7 @@ def person_name(attributes: Attributes) -> dict[str, Any] | None:
     written = value.get("Alphabetic") if isinstance(value, Mapping) else value
     if written is None:
         return None
-    if not isinstance(written, str) or any(character < " " for character in written):
+    if not isinstance(written, str) or _UNFIT.search(written):
         raise InvalidTag(PATIENT_NAME)
     written = written.partition("=")[0].strip(" \0")
     if not written.strip("^ "):

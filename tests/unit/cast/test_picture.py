@@ -190,6 +190,14 @@ def test_a_thousand_bad_instances_are_a_hundred_problems() -> None:
     assert len(_paint(*bodies).problems) == MOST_PROBLEMS
 
 
+@pytest.mark.parametrize("text", ["a\x07b", "a\x1b$Bb", "\ud800"])
+def test_characters_that_fhir_cannot_hold(text: str) -> None:
+    for read in (values.person_name, lambda a: values.text(a, values.PATIENT_NAME)):
+        with pytest.raises(InvalidTag):
+            read({values.PATIENT_NAME: _element(text)})
+    assert values.text({values.PATIENT_NAME: _element("a\r\n\tb")}, values.PATIENT_NAME)
+
+
 @pytest.mark.parametrize("number", ["-1", "1.5", "x", 2**31, [1], True])
 def test_numbers_that_fhir_cannot_hold(number: Any) -> None:
     with pytest.raises(InvalidTag):
