@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from shared.cast.dispatch import Dispatcher
 from shared.cast.failures import CastTrouble, Failure, Failures
+from shared.cast.lookup import Fhir
 from shared.cast.resync import Resync
-from shared.cast.sync import Fhir
 from shared.cast.worker import CAST_QUEUE, PATIENCE_S, Worker, message_of
 from shared.cast_settings import CastSettings
 from shared.ports import JsonObject, Queue

@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
 
 from shared.cast import resources, values
 from shared.cast.archive import Archive
@@ -31,11 +30,11 @@ from shared.cast.bundle import (
     update,
 )
 from shared.cast.checking import check
-from shared.cast.failures import Away, Conflict, Refused
+from shared.cast.failures import Away, Conflict
+from shared.cast.lookup import Fhir, Lookup, There
 from shared.cast.observations import merged, observations, own_key
 from shared.cast.picture import Painter, Person, Picture, Problem, paint
 from shared.cast_settings import CastSettings
-from shared.index.shapes import DEFAULT_PARTITION
 from shared.ports import JsonObject
 
 MOST_ENTRIES = 8
@@ -43,51 +42,6 @@ MOST_ENTRIES = 8
 
 _VERSIONS = {"R4": ("4.0.", "4.3."), "R5": ("5.0.",)}
 _MOST_ROUNDS = 12
-_MOST_FOUND = 10_000
-
-
-class Fhir(Protocol):
-    """A FHIR server."""
-
-    async def capabilities(self) -> Any:
-        """Its CapabilityStatement.
-
-        Raises
-        ------
-        Away, Refused
-        """
-        ...
-
-    async def search(
-        self, kind: str, query: Sequence[tuple[str, str]], *, most: int
-    ) -> list[JsonObject]:
-        """The resources that match, over as many pages as it takes, at most ``most``.
-
-        Raises
-        ------
-        Away, Refused
-        """
-        ...
-
-    async def transaction(self, bundle: JsonObject) -> Any:
-        """The answer to a transaction.
-
-        Raises
-        ------
-        Away, Conflict, Refused
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _There:
-    """What FHIR has of a study."""
-
-    patient: JsonObject | None
-    endpoint: JsonObject | None
-    study: JsonObject | None
-    observations: tuple[JsonObject, ...]
-    is_shadowed: bool  # another partition's copy has the same identifier
 
 
 class StudySync:
@@ -111,7 +65,7 @@ class StudySync:
         self._archive = archive
         self._fhir = fhir
         self._settings = settings
-        self._service_url = service_url
+        self._lookup = Lookup(fhir, service_url, with_observations=settings.observations)
         self._is_fit = False
 
     async def sync(self, partition: str, study: str) -> list[Problem]:
@@ -139,10 +93,8 @@ class StudySync:
         raise Away("The study changes faster than FHIR can be written")
 
     def address(self, partition: str) -> str:
-        """The endpoint of a partition, with trailing slash (spec §1, Beyond 1)."""
-        if partition.lower() == DEFAULT_PARTITION.lower():
-            return f"{self._service_url}/"
-        return f"{self._service_url}/partitions/{partition}/"
+        """The endpoint of a partition; see ``Lookup.address``."""
+        return self._lookup.address(partition)
 
     async def _require_fit(self) -> None:
         """Ask once what the server is. One that does not fit may be mended: studies wait."""
@@ -165,15 +117,15 @@ class StudySync:
         picture = await paint(study, bodies, self._settings)
         if picture is not None and picture.person is not None:
             picture.person.system = await self._system(partition, study, picture.newest)
-        there = await self._there(partition, study, picture)
+        there = await self._lookup.there(partition, study, picture)
         if picture is None or picture.person is None:
             await self._remove(partition, there)
             return ([] if picture is None else picture.problems), False
         again = await self._write(partition, picture, there)
         return picture.problems, again
 
-    async def _remove(self, partition: str, there: _There) -> None:
-        source = self.address(partition)
+    async def _remove(self, partition: str, there: There) -> None:
+        source = self._lookup.address(partition)
         entries = [
             delete(one) for one in there.observations if own_key(one, source) is not None
         ]  # before what they refer to
@@ -186,8 +138,8 @@ class StudySync:
                 entries.append(update(there.study, left))
         await self._send_all(entries)
 
-    async def _write(self, partition: str, picture: Picture, there: _There) -> bool:
-        source = self.address(partition)
+    async def _write(self, partition: str, picture: Picture, there: There) -> bool:
+        source = self._lookup.address(partition)
         person = await self._person(partition, picture, there.patient)
         patient, patient_at = _entry(
             there.patient,
@@ -279,70 +231,14 @@ class StudySync:
         newest = body["series"], body["instance"]
         return await self._system(partition, body["study"], newest) == person.system
 
-    # What FHIR has ------------------------------------------------------------------------
-
-    async def _there(self, partition: str, study: str, picture: Picture | None) -> _There:
-        person = None if picture is None else picture.person
-        (found, is_shadowed), patient, endpoint = await asyncio.gather(
-            self._find_study(partition, study),
-            self._find_patient(person),
-            self._find_endpoint(partition),
-        )
-        wanted = found is not None or bool(picture is not None and picture.reports)
-        reports = await self._find_observations(study) if wanted else ()
-        return _There(patient, endpoint, found, reports, is_shadowed)
-
-    async def _find_study(self, partition: str, study: str) -> tuple[JsonObject | None, bool]:
-        identifier = resources.study_identifier(study)
-        found = await self._search("ImagingStudy", identifier)
-        # copies of the study in other partitions of this tenant are not ours
-        source = self.address(partition)
-        others = [
-            one
-            for one in found
-            if not resources.is_own(one, source)
-            and resources.source_of(one).startswith(f"{self._service_url}/")
-        ]
-        left = [one for one in found if one not in others]
-        return _only("ImagingStudy", left), bool(others)
-
-    async def _find_patient(self, person: Person | None) -> JsonObject | None:
-        if person is None:
-            return None
-        identifier = resources.patient_identifier(person)
-        return _only("Patient", await self._search("Patient", identifier))
-
-    async def _find_endpoint(self, partition: str) -> JsonObject | None:
-        source = self.address(partition)
-        name = resources.endpoint_name(source)
-        connection = token(resources.CONNECTION_SYSTEM, resources.CONNECTION)
-        query = [("name", name.replace(",", "\\,")), ("connection-type", connection)]
-        found = await self._fhir.search("Endpoint", query, most=_MOST_FOUND)
-        # servers match beginnings of names
-        endpoint = _only("Endpoint", [one for one in found if one.get("name") == name])
-        if endpoint is not None and endpoint.get("address") != source:
-            raise Refused("The FHIR server has an Endpoint of our name with another address")
-        return endpoint
-
-    async def _find_observations(self, study: str) -> tuple[JsonObject, ...]:
-        if not self._settings.observations:
-            return ()
-        return tuple(await self._search("Observation", resources.study_identifier(study)))
-
-    async def _search(self, kind: str, identifier: JsonObject) -> list[JsonObject]:
-        """Resources with exactly this identifier; servers may match without case."""
-        query = [("identifier", token(identifier.get("system", ""), identifier["value"]))]
-        found = await self._fhir.search(kind, query, most=_MOST_FOUND)
-        return [one for one in found if _has(one, identifier)]
-
     # Observations -------------------------------------------------------------------------
 
     async def _observations(
-        self, partition: str, picture: Picture, there: _There, subject: str, part_of: str
+        self, partition: str, picture: Picture, there: There, subject: str, part_of: str
     ) -> list[Entry]:
         if not self._settings.observations:
             return []
-        source = self.address(partition)
+        source = self._lookup.address(partition)
         left = {key: one for one in there.observations if (key := own_key(one, source))}
         entries: list[Entry] = []
         for series, instance in picture.reports:
@@ -373,22 +269,3 @@ def _entry(
         return create(wanted, condition, reference), reference
     entry = None if wanted == existing else update(existing, wanted)
     return entry, reference_of(existing)
-
-
-def _has(resource: JsonObject, identifier: JsonObject) -> bool:
-    return any(
-        one.get("value") == identifier["value"] and one.get("system") == identifier.get("system")
-        for one in resource.get("identifier", [])
-    )
-
-
-def _only(kind: str, found: Sequence[JsonObject]) -> JsonObject | None:
-    """The one resource that was found, fit to be written over."""
-    if len(found) > 1:
-        raise Refused(f"The FHIR server has several of {kind} with the same identifier")
-    if not found:
-        return None
-    resource = found[0]
-    if not resource.get("id") or not resource.get("meta", {}).get("versionId"):
-        raise Refused(f"The FHIR server gives a {kind} without id or version")
-    return resource

@@ -157,9 +157,11 @@ def person_name(attributes: Attributes) -> dict[str, Any] | None:
     written = value.get("Alphabetic") if isinstance(value, Mapping) else value
     if written is None:
         return None
-    if not isinstance(written, str) or _UNFIT.search(written):
+    if not isinstance(written, str):
         raise InvalidTag(PATIENT_NAME)
     written = written.partition("=")[0].strip(" \0")
+    if _UNFIT.search(written):
+        raise InvalidTag(PATIENT_NAME)
     if not written.strip("^ "):
         return None
     parts = [part.strip() for part in written.split("^")]

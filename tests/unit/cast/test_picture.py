@@ -35,6 +35,7 @@ def test_a_name_in_its_parts() -> None:
 @pytest.mark.spec("dicomcast", 15)
 def test_blanks_and_absent_names() -> None:
     assert values.person_name(_name("  Doe ^ Jane ")) == {"family": "Doe", "given": ["Jane"]}
+    assert values.person_name(_name("Doe\0")) == {"family": "Doe", "given": None}
     for nothing in ({}, _name(None), _name(" "), _name("^^^^"), _name("=ヤマダ")):
         assert values.person_name(nothing) is None
     ideographic = {values.PATIENT_NAME: _element({"Ideographic": "山田^太郎"})}

@@ -385,6 +385,37 @@ async def test_workers_on_one_study_and_one_patient_do_not_collide(cast: Cast) -
     )
 
 
+async def test_a_slow_worker_does_not_bring_back_what_is_gone(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It read a state that came and went, and FHIR has not changed since: no ETag would tell."""
+    first = dicom.ct()
+    late = _like(first)
+    study = str(first.StudyInstanceUID)
+    await cast.cast(first)
+    await cast.store(late)
+    transaction = cast.client.transaction
+    has_read, may_write = asyncio.Event(), asyncio.Event()
+
+    async def slow(bundle: dict[str, Any]) -> Any:
+        has_read.set()
+        await may_write.wait()
+        return await transaction(bundle)
+
+    monkeypatch.setattr(cast.client, "transaction", slow)
+    worker = asyncio.create_task(cast.sync(study))
+    await has_read.wait()
+    await cast.tenant.delete.delete(
+        PARTITION, study, str(late.SeriesInstanceUID), str(late.SOPInstanceUID)
+    )
+    await cast.sync(study)  # another worker, which finds nothing to do
+    assert cast.one("ImagingStudy")["numberOfInstances"] == 1
+    may_write.set()
+    await worker
+    assert cast.one("ImagingStudy")["numberOfInstances"] == 1
+    assert len([bundle for bundle in cast.server.bundles() if "PUT" in str(bundle)]) == 2
+
+
 async def test_two_studies_that_differ_do_not_write_over_each_others_names(cast: Cast) -> None:
     """The patient's newest instance decides, whichever study comes last."""
     old, new = dicom.ct(PatientName="Old^Name"), dicom.ct(PatientName="New^Name", PatientSex=None)
@@ -445,6 +476,27 @@ async def test_copies_of_a_study_in_two_partitions_are_two(cast: Cast) -> None:
     await cast.tenant.delete.delete("site-b", study)
     await cast.sync(study, "site-b")
     assert cast.one("ImagingStudy")["meta"]["source"] == ENDPOINT
+
+
+async def test_two_tenants_with_one_fhir_server_do_not_touch_each_others_studies(
+    cast: Cast,
+) -> None:
+    ds = dicom.ct()
+    study = str(ds.StudyInstanceUID)
+    theirs = cast.server.create(
+        {
+            "resourceType": "ImagingStudy",
+            "status": "available",
+            "subject": {"reference": "Patient/theirs"},
+            "meta": {"source": f"{URL.replace('main', 'other')}/"},
+            "identifier": [study_identifier(study)],
+        }
+    )
+    await cast.cast(ds)
+    await cast.tenant.delete.delete(PARTITION, study)
+    await cast.sync(study)
+    left = cast.one("ImagingStudy")
+    assert (left["id"], left["meta"]["versionId"]) == (theirs["id"], theirs["meta"]["versionId"])
 
 
 async def _copy_into(cast: Cast, ds: Dataset, partition: str) -> bool:
