@@ -47,9 +47,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Linters, then pytest. With arguments: pytest alone, with them.",
         usage="dev.py test [pytest arguments]",
     )
-    verbs.add_parser(
+    three = verbs.add_parser(
         "check", help="the linters", description="Ruff, mypy, import-linter, the lock file."
     )
+    three.add_argument("--audit", action="store_true", help="known holes in packages too (network)")
     verbs.add_parser(
         "bench",
         help="measure side by side",
@@ -76,7 +77,7 @@ def run(words: Sequence[str]) -> int:
             return tenant(arguments.words, arguments.data.resolve())
         if arguments.verb == "setup":
             return quality.setup()
-        return quality.check()
+        return quality.check(with_audit=arguments.audit)
     except Stop as reason:
         print(reason, file=sys.stderr)
         return 2

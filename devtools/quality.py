@@ -13,6 +13,7 @@ from devtools.environment import (
     PYTHON,
     VENV,
     Node,
+    ensure_environment,
     ensure_node,
     ensure_venv,
     one_at_a_time,
@@ -20,6 +21,8 @@ from devtools.environment import (
 from devtools.process import ROOT, Stop, run
 
 _BIN = VENV / "bin"
+_AUDIT = ROOT / ".venv-audit"
+_AUDITOR = "pip-audit>=2.10,<3"
 
 
 def lock_file_addresses(path: Path) -> list[str]:
@@ -75,11 +78,28 @@ def _install() -> Node:
         return ensure_node(for_tests=True)
 
 
-def check() -> int:
-    """Ruff, mypy, import-linter, and the lock file."""
+def check(*, with_audit: bool = False) -> int:
+    """Ruff, mypy, import-linter, and the lock file; on demand, known holes in what is deployed."""
     with one_at_a_time():
         ensure_venv()
-    return _linters()
+    linted = _linters()
+    return (_audit() or linted) if with_audit else linted
+
+
+def _audit() -> int:
+    """Ask the vulnerability service of PyPI about the packages that the app runs on.
+
+    In an environment of its own: its packages are not the project's. It needs a network, so it
+    is no part of what CI decides by.
+    """
+    began = time.perf_counter()
+    with one_at_a_time():
+        ensure_environment(_AUDIT, str(PYTHON), (_AUDITOR,), [])
+    command = (_AUDIT / "bin" / "pip-audit", "--strict", "--requirement", "requirements.txt")
+    status = run([*command, "--progress-spinner", "off"])
+    outcome = "ok" if status == 0 else "FAILED"
+    print(f"audit of dependencies: {outcome} ({time.perf_counter() - began:.1f} s)", flush=True)
+    return status
 
 
 def test(arguments: Sequence[str]) -> int:

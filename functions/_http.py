@@ -240,6 +240,9 @@ async def respond(name: str, req: Request, work: Callable[[], Awaitable[Response
         _add_cross_origin(req, response, settings.cross_origin)
     for header, value in _EVERY_RESPONSE.items():
         response.headers[header] = value
+    response.headers.setdefault("Cache-Control", "no-store")  # it may tell of a patient
+    if settings is not None and settings.public_base_url.startswith("https:"):
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
     response.headers["x-correlation-id"] = correlation_id
     _log.info(
         "request",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,6 +21,7 @@ _NAMES = frozenset({"tenant", "partition"})
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NUMBERS = re.compile(r"[0-9A-Fa-f.,/-]{1,128}")
 _NOT_SHOWN = "-"
+_MOST_NOTED = 100
 
 
 def begin(name: str, req: Request, correlation_id: str, settings: Settings) -> Trail | None:
@@ -55,6 +57,15 @@ def begin(name: str, req: Request, correlation_id: str, settings: Settings) -> T
         authority=issuers[0].authority if issuers else "",
         audience=next(iter(settings.sign_in.audiences_of(tenant)), ""),
     )
+
+
+def note(req: Request, what: str, uids: Sequence[str]) -> None:
+    """Enter UIDs into the record that the address does not name, as of what was stored."""
+    trail: Trail | None = getattr(req.state, "trail", None)
+    if trail is not None and uids:
+        trail.resource[what] = " ".join(uids[:_MOST_NOTED])
+        if len(uids) > _MOST_NOTED:
+            trail.resource[what] += f" and {len(uids) - _MOST_NOTED} more"
 
 
 def _shown(key: str, value: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from urllib.parse import urlsplit
 
 import azure.functions as func
 from starlette.requests import Request
@@ -11,6 +12,7 @@ from starlette.responses import Response
 
 from functions._catalogue import STORE
 from functions._http import Call, dicom_json, dicomweb, path_uid, wants_xml
+from functions._record import note
 from shared.dicom.native_xml import document
 from shared.errors import PayloadTooLarge
 from shared.store.assembly import instances
@@ -66,12 +68,13 @@ async def _store(req: Request, call: Call, study: str | None, *, upsert: bool = 
         expires_after(req.headers),
     )
     result = await call.tenant.store.store(_contents(req, call, body), destination)
+    note(req, "studies", sorted({row.key.study for row in result.stored}))
     status = store_status(result, call.major)
     if status == 204:
         return Response(status_code=204)
     headers = {}
     if result.several_values:
-        host = req.url.hostname or "-"
+        host = urlsplit(call.base_url).hostname or "-"
         headers["Warning"] = (
             f'299 {host}: "Of a searchable attribute with several values the first is indexed."'
         )

@@ -118,6 +118,7 @@ def test_store_and_deletion(house: House) -> None:
         stored = _store(house, ds, url)
         entry = _check(house, stored, "store", 200, url)
         assert entry["RequestBytes"] == len(dicom.part10(ds))
+        assert entry["Resource"]["studies"] == ds.StudyInstanceUID
         path = _levels(ds)[level]
         deleted = house.http.delete(path, headers=house.headers())
         _check(house, deleted, "delete", 204, path)

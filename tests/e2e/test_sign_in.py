@@ -355,3 +355,74 @@ def test_a_token_opens_one_tenant_only(house: House) -> None:
     )
     assert answer.status_code == 409
     assert "main" not in answer.text.replace("/main", "")
+
+
+# Hostile input ----------------------------------------------------------------------------
+
+
+def test_every_answer_has_the_headers_that_protect(house: House) -> None:
+    for path, headers in (
+        ("/main/v2/studies", {}),
+        ("/main/v2/studies", house.headers()),
+        ("/main/v2/studies/1.2/metadata", house.headers()),
+        ("/health/check", {}),
+        ("/nowhere", {}),
+    ):
+        answer = house.http.get(path, headers=headers)
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+        assert "no-store" in answer.headers["cache-control"]
+        assert "server" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/main%0d%0aX-Evil:%201/v2/studies",
+        "/main/v2%0d%0aX-Evil:%201/studies",
+        "/main/v2/studies/1.2%0d%0aX-Evil:%201",
+        "/main/v2/partitions/p%0d%0aX-Evil:%201/studies",
+        "/main/v2/operations/1%0d%0aX-Evil:%201",
+        '/main"%2C%20Basic%20realm="evil/v2/studies',
+    ],
+)
+def test_no_part_of_an_address_becomes_a_header(house: House, path: str) -> None:
+    for headers in ({}, house.headers(), {"x-ms-invocation-id": "evil"}):
+        answer = house.http.get(path, headers=headers)
+        assert 400 <= answer.status_code < 500
+        assert "x-evil" not in answer.headers
+        assert "evil" not in str(answer.headers).lower()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PUT", "/tenants/deep"), ("POST", "/main/v2/$reconcile"), ("POST", "/main/v2/export")],
+)
+def test_json_of_any_depth_or_size_is_refused(house: House, method: str, path: str) -> None:
+    headers = house.as_admin() if path.startswith("/tenants") else house.headers()
+    for body in (b"[" * 60_000, b'{"a":' * 10_000, b"1" * 60_000, b" " * 2_000_000, b"\xff", b""):
+        answer = house.http.request(
+            method, path, content=body, headers=headers | {"Content-Type": "application/json"}
+        )
+        assert 400 <= answer.status_code < 500 or (body == b"" and answer.status_code == 202)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Range", "bytes=" + " " * 60_000 + "x"),
+        ("Accept", "a/b;q=" + "0" * 60_000 + "x"),
+        ("Accept", 'multipart/related; type="' + "\\" * 60_000),
+        ("If-None-Match", '"' * 60_000),
+        ("Authorization", "Bearer " + " " * 60_000 + "x y"),
+        ("Authorization", "Bearer " + "a." * 30_000),
+        ("X-Forwarded-For", "1," * 30_000),
+    ],
+)
+def test_a_long_header_costs_little(house: House, name: str, value: str) -> None:
+    began = time.monotonic()
+    answer = house.http.get(
+        "/main/v2/studies/1.2/metadata", headers=house.headers() | {name: value}
+    )
+    assert 400 <= answer.status_code < 500
+    assert time.monotonic() - began < 5
