@@ -234,7 +234,8 @@ def _new(new: NewInstance, kind: str, document_id: str) -> JsonObject:
         "type": kind,
         "partition": new.key.partition.lower(),
         "study": new.key.study,
-        "version": new.version,
+        # searches give what came first first: of an updated instance that is its original
+        "version": new.details.get(shapes.ORIGINAL_VERSION, new.version),
         "q": {},
         "d": {},
         "termsVersion": 0,

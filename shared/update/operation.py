@@ -202,19 +202,20 @@ class Updater:
         self, work: Work, pk: str, body: JsonObject, changes: Mapping[int, Change], turn: _Turn
     ) -> bool:
         """Have a new version of an instance ready; ``False`` if the turn is over before."""
+        version = self._ids.version()  # before the first await: in the order of retrieval
         document_id = prepared_id(work.id, body)
         key = shapes.instance_key(body, work.input["partition"])
         for _ in range(_MOST_ATTEMPTS):
             found = await self._documents.get(INDEX.name, pk, document_id)
             if found is None:
-                new = reservation(work.id, key, body["version"], self._ids.version())
+                new = reservation(work.id, key, body["version"], version)
                 if await self._written(pk, Create(new)):
                     continue
                 raise Unavailable
             if found.body["state"] in (DONE, DROPPED):
                 return True
             if found.body["base"] != body["version"]:  # replaced since: begin anew
-                new = reservation(work.id, key, body["version"], self._ids.version())
+                new = reservation(work.id, key, body["version"], version)
                 if await self._written(pk, Replace(new, found.etag)):
                     await self._blobs.delete(key.blob(found.body["version"]))
                 continue

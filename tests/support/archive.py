@@ -50,17 +50,21 @@ class Archive:
         return faults if times == sorted(set(times)) else [*faults, "times of the feed"]
 
     def _files(self) -> list[str]:
-        named = {body["blob"] for body in self.of_type(shapes.INSTANCE)}
+        named = {
+            file["blob"] for body in self.of_type(shapes.INSTANCE) for file in shapes.files_of(body)
+        }
         buried = {
-            body["blob"]
+            file["blob"]
             for tombstone in self.of_type(shapes.TOMBSTONE)
             for body in tombstone["instances"]
+            for file in shapes.files_of(body)
         }
         files = {key for key in self.blobs if parse_blob_key(key) is not None}
         segments = {
             place["segment"]
             for body in self.of_type(shapes.INSTANCE)
-            for place in (body["metadata"], body.get("ranges") or {})
+            for file in shapes.files_of(body)
+            for place in (file["metadata"], file.get("ranges") or {})
             if "segment" in place
         } | {
             body["compacted"]["segment"]
@@ -71,6 +75,7 @@ class Archive:
             *(f"no file: {key}" for key in sorted(named - files)),
             *(f"no segment: {key}" for key in sorted(segments - self.blobs)),
             *(f"a file that nothing names: {key}" for key in sorted(files - named - buried)),
+            *(f"an update left {body['id']}" for body in self.of_type(shapes.PREPARED)),
         ]
 
     def _counts(self) -> list[str]:
@@ -106,10 +111,14 @@ class Archive:
             for number, change in enumerate(body["changes"])
             if f"{body['id']}|{number}" not in appended
         )
-        expected = Counter(("Create", body["version"]) for body in self.of_type(shapes.INSTANCE))
+        expected = Counter(
+            ("Create", version)
+            for body in self.of_type(shapes.INSTANCE)
+            for version in shapes.versions_of(body)
+        )
         for tombstone in self.of_type(shapes.TOMBSTONE):
             for body in tombstone["instances"]:
-                expected["Create", body["version"]] += 1
+                expected.update(("Create", version) for version in shapes.versions_of(body))
                 if not tombstone.get("replaced"):
                     expected["Delete", body["version"]] += 1
         return [] if announced == expected else [f"announced {announced}, expected {expected}"]

@@ -18,7 +18,7 @@ from azure.storage.blob.aio import BlobClient
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 import local_host.queues
-from functions import delete, export, operations, store
+from functions import bulk_update, delete, export, operations, store
 from shared.adapters.azure.queues import AzureQueue
 from shared.adapters.sqlite.documents import SqliteDocuments
 
@@ -52,5 +52,5 @@ for port, names in (
         setattr(port, name, _crashing(getattr(port, name)))
 
 app = func.FunctionApp()
-for module in (store, delete, operations, export):  # no others: their writes would be counted too
+for module in (store, delete, operations, export, bulk_update):  # no others: they write as well
     app.register_functions(module.bp)

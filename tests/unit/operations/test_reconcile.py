@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from shared.adapters.system import RandomIds
+from shared.index import shapes
 from shared.index.partitions import Partitions
 from shared.operations.models import Step, Work
 from shared.operations.reconcile import Reconciler
 from shared.ports import Delete, JsonObject
 from tests.support import dicom
 from tests.unit.store.conftest import Tenant, tenant
+from tests.unit.update.test_operation import _name, _Run, _updater
 
 __all__ = ["tenant"]
 
@@ -94,6 +96,37 @@ async def test_older_versions_are_left_and_counted(tenant: Tenant) -> None:
     [body] = await tenant.indexed("instance")
     assert body["blob"] == newer
     assert old in tenant.blobs.content
+
+
+async def test_updated_instances_and_their_originals(tenant: Tenant) -> None:
+    """An index that is made again knows the version of now, and the first one, not one between."""
+    numbers = range(3)
+    await tenant.store(*(dicom.base(SOPInstanceUID=f"{dicom.INSTANCE}.{n}") for n in numbers))
+    first = set(tenant.blobs.content)
+    for name in ("Between^Names", "New^Name"):
+        await _Run(_name(name), id=name[:1] * 32).to_end(_updater(tenant))
+    assert await _run(tenant) == {"files": 9, "notIndexed": 0, "indexed": 3}
+    before = {kind: await tenant.indexed(kind) for kind in ("study", "series", "instance")}
+    await _empty_index(tenant)
+    tenant.clock.pass_by(minutes=20)
+    found = await _run(tenant)
+    assert (found["repaired"], found["indexed"]) == (3, 3)
+    for kind, bodies in before.items():
+        assert _searchable(await tenant.indexed(kind)) == _searchable(bodies), kind
+    after = await tenant.indexed("instance")
+    assert {shapes.files_of(body)[1]["blob"] for body in after} == first
+    for old, new in zip(_by_id(before["instance"]), _by_id(after), strict=True):
+        assert shapes.versions_of(old) == shapes.versions_of(new)
+        assert _without_places(old["original"]) == _without_places(new["original"])
+    assert await _run(tenant) == {"files": 9, "notIndexed": 0, "indexed": 3, "leftOver": 3}
+
+
+def _by_id(bodies: list[JsonObject]) -> list[JsonObject]:
+    return sorted(bodies, key=lambda body: str(body["id"]))
+
+
+def _without_places(file: JsonObject) -> JsonObject:
+    return {name: value for name, value in file.items() if name != "metadata"}
 
 
 async def test_deleted_ones_stay_deleted(tenant: Tenant) -> None:

@@ -374,6 +374,15 @@ async def test_many_instances_in_steps(tenant: Tenant) -> None:
     assert study["spreading"] is False
 
 
+async def test_instances_stay_in_their_order(tenant: Tenant) -> None:
+    """In which a study is retrieved: series by series, as they came."""
+    uids = [f"{dicom.INSTANCE}.{number * 7 % 60}" for number in range(60)]
+    await tenant.store(*(dicom.base(SOPInstanceUID=uid) for uid in uids))
+    await _Run(_name("New^Name")).to_end(_updater(tenant, step_s=0))
+    bodies = sorted(await tenant.indexed("instance"), key=lambda body: str(body["version"]))
+    assert [body["instance"] for body in bodies] == uids
+
+
 @pytest.mark.spec("operations", 3)
 async def test_an_unknown_study_is_no_error(tenant: Tenant) -> None:
     run = _Run(_name("A"), ("1.2.3",))

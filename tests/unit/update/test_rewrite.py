@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tracemalloc
 import warnings
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -14,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
+from shared.dicom.frames import FrameTable
+from shared.dicom.instance import InstanceFacts
 from shared.dicom.text import UnfitText, character_set, decode, encode
-from shared.errors import CorruptData, DicomServiceError
+from shared.errors import CorruptData, DicomServiceError, UnusablePixelData
 from shared.update.changes import Change
 from shared.update.rewrite import rewritten
 from tests.support import dicom
@@ -65,6 +69,34 @@ def _others(ds: Dataset) -> str:
     return "\n".join(lines)
 
 
+def _data_set(data: bytes, facts: InstanceFacts) -> bytes:
+    """What byte ranges refer to: the file, or the inflated data set."""
+    if facts.transfer_syntax_uid != dicom.DEFLATED:
+        return data
+    start = 144 + int.from_bytes(data[140:144], "little")
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start:])
+
+
+def _frames(data: bytes, facts: InstanceFacts) -> list[bytes]:
+    """All frames, as a retrieval finds them; none where the file does not tell them apart."""
+    if facts.frames is None:
+        return []
+    content, table = _data_set(data, facts), FrameTable.from_json(facts.frames)
+    frames = []
+    for number in range(1, table.count + 1):
+        try:
+            frame = table.frame(number)
+        except UnusablePixelData:
+            return []
+        frames.append(frame.cut(content[frame.covering.offset : frame.covering.end]))
+    return frames
+
+
+def _bulk(data: bytes, facts: InstanceFacts) -> dict[str, bytes]:
+    content = _data_set(data, facts)
+    return {path: content[at : at + size] for path, (at, size) in facts.bulk.items()}
+
+
 def _storable() -> list[Path]:
     found = []
     for path in bundled():
@@ -92,6 +124,8 @@ async def test_every_bundled_file_has_the_new_values_and_is_else_the_same(path: 
     facts_before, facts_after = facts_of(data), facts_of(after)
     assert facts_after.transfer_syntax_uid == facts_before.transfer_syntax_uid
     assert set(facts_after.bulk) == set(facts_before.bulk)
+    assert _frames(after, facts_after) == _frames(data, facts_before)
+    assert _bulk(after, facts_after) == _bulk(data, facts_before)
     tags = [int(tag) for tag in after_ds.keys()]  # noqa: SIM118 — in the order of the file
     assert tags == sorted(tags)
 
@@ -173,3 +207,25 @@ def test_what_is_encoded_is_decoded_again_or_refused(text: str, charset: bytes) 
     except UnfitText:
         return
     assert decode(raw, found) == text
+
+
+async def test_a_large_file_is_never_in_memory() -> None:
+    head = dicom.part10(dicom.ct())
+    head = head[: head.rindex(b"\xe0\x7f\x10\x00")]
+    mebibyte, count = bytes(1024 * 1024), 64
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield head + b"\xe0\x7f\x10\x00OW\0\0" + (count * len(mebibyte)).to_bytes(4, "little")
+        for _ in range(count):
+            yield mebibyte[:-1] + b"\1"  # memory of its own
+
+    tracemalloc.start()
+    try:
+        size = 0
+        async for piece in rewritten(pieces(), _CHANGES):
+            size += len(piece)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert size > count * len(mebibyte)
+    assert peak < 8 * 1024 * 1024, peak
