@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 Auth = Literal["none", "managedIdentity", "clientCredentials"]
 FhirVersion = Literal["R4", "R5"]
 Codes = Literal["compatible", "standard"]
+Patients = Literal["write", "create", "link"]
 
 
 class CastSettingWrong(Exception):
@@ -44,6 +45,9 @@ class CastSettings:
         System of the patient's identifier; ``{partition}`` stands for the data partition.
     use_issuer : bool
         Whether IssuerOfPatientID is the system instead.
+    patients : {"write", "create", "link"}
+        Patients are made and kept up to date; made if they are not there, and never changed; or
+        only referred to.
     strict : bool
         Whether an instance with an invalid optional value is refused.
     observations : bool
@@ -63,6 +67,7 @@ class CastSettings:
     secret_setting: str = ""
     patient_system: str = ""
     use_issuer: bool = False
+    patients: Patients = "write"
     strict: bool = False
     observations: bool = True
     fhir_version: FhirVersion = "R4"

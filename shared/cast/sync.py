@@ -30,7 +30,7 @@ from shared.cast.bundle import (
     update,
 )
 from shared.cast.checking import check
-from shared.cast.failures import Away, Conflict
+from shared.cast.failures import Away, Conflict, Refused
 from shared.cast.lookup import Fhir, Lookup, There
 from shared.cast.observations import merged, observations, own_key
 from shared.cast.picture import Painter, Person, Picture, Problem, paint
@@ -143,7 +143,7 @@ class StudySync:
         person = await self._person(partition, picture, there.patient)
         patient, patient_at = _entry(
             there.patient,
-            resources.patient(there.patient, person),
+            self._patient(there.patient, person),
             [("identifier", token(person.system, person.value))],
         )
         endpoint, endpoint_at = _entry(
@@ -224,6 +224,14 @@ class StudySync:
                 painter.add(body)
         found = painter.finished().person
         return own if found is None else replace(found, system=own.system)
+
+    def _patient(self, existing: JsonObject | None, person: Person) -> JsonObject:
+        """The patient as it is to be, as far as patients are ours to write."""
+        if existing is not None and self._settings.patients != "write":
+            return existing
+        if existing is None and self._settings.patients == "link":
+            raise Refused("The FHIR server has no such Patient, and none is to be made")
+        return resources.patient(existing, person)
 
     async def _is_of(self, partition: str, body: JsonObject, person: Person) -> bool:
         if not self._settings.use_issuer:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from pydicom.dataset import Dataset
 
 from shared.adapters.fhir.client import FhirClient
 from shared.cast.archive import Archive
@@ -73,3 +74,17 @@ async def cast(tenant: Tenant, fhir: FhirServer) -> AsyncIterator[Cast]:
     client = FhirClient(fhir.url, no_token)
     yield Cast(tenant, fhir, client, CastSettings(fhir.url, patient_system="urn:hospital"))
     await client.close()
+
+
+def like(first: Dataset, **attributes: Any) -> Dataset:
+    """Another instance of the same series."""
+    same = {
+        name: str(getattr(first, name))
+        for name in ("StudyInstanceUID", "SeriesInstanceUID", "PatientID")
+    }
+    return dicom.ct(**{**same, **attributes})
+
+
+def methods(bundle: dict[str, Any]) -> list[str]:
+    """Method and address of each entry."""
+    return [f"{one['request']['method']} {one['request']['url']}" for one in bundle["entry"]]
