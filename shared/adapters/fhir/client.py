@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +18,7 @@ _JSON = "application/fhir+json"
 _TIMEOUT_S = 60.0
 _CONNECTIONS = 32
 _MOST_ANSWER = 256 * 1024 * 1024
+_PIECE = 1024 * 1024
 _MOST_ISSUES = 5
 _CONFLICTS = {409, 412}
 _GONE = {404, 410}
@@ -122,26 +124,26 @@ class FhirClient:
         data = None
         if body is not None:
             headers["Content-Type"] = _JSON
-            data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        address = URL(url, encoded=True) if params is None or not params else URL(url)
+            written = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+            data = io.BytesIO(written)  # in one piece, a large one would keep the loop
+        text = bytearray()
         try:
             async with self._open().request(
                 method,
-                address,
+                URL(url) if params else URL(url, encoded=True),
                 params=params or None,
                 data=data,
                 headers=headers,
                 allow_redirects=False,  # the token is for this server alone
             ) as answer:
-                text = await answer.content.read(_MOST_ANSWER + 1)
-                while not answer.content.at_eof() and len(text) <= _MOST_ANSWER:
-                    text += await answer.content.read(_MOST_ANSWER + 1)
+                async for piece in answer.content.iter_chunked(_PIECE):
+                    text += piece
+                    if len(text) > _MOST_ANSWER:
+                        raise Refused("The FHIR server's answer is too long")
                 status, retry_after = answer.status, answer.headers.get("Retry-After")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # not "from error": its text may repeat what the server sent
             raise Away(f"The FHIR server does not answer: {type(error).__name__}") from None
-        if len(text) > _MOST_ANSWER:
-            raise Refused("The FHIR server's answer is too long")
         if status < _OK:
             return _parsed(text)
         raise _trouble(method, status, retry_after, _parsed(text, strict=False))
@@ -159,7 +161,7 @@ class FhirClient:
         return self._session
 
 
-def _parsed(text: bytes, *, strict: bool = True) -> Any:
+def _parsed(text: bytes | bytearray, *, strict: bool = True) -> Any:
     try:
         return json.loads(text) if text else None
     except ValueError:

@@ -378,6 +378,7 @@ async def test_5000_series_are_one_study(cast: Cast, monkeypatch: pytest.MonkeyP
         "00100020": {"vr": "LO", "Value": ["T-001"]},
         "00080016": {"vr": "UI", "Value": [dicom.CT_STORAGE]},
         "00080060": {"vr": "CS", "Value": ["CT"]},
+        "0008103E": {"vr": "LO", "Value": ["d" * 64]},
     }
 
     async def instances(_self: Archive, _partition: str, _study: str) -> Any:
