@@ -4,7 +4,7 @@
 //
 //   POST /$trouble   {"rate": 0.1, "count": 2, "status": 503, "after": true, "header": {...}}
 //                    requests fail at random or the next so many do; "after": the work is done, and the answer lost;
-//                    a number: how often so
+//                    a number: how often so. "method": of these requests only
 //   POST /$answer    {"status": 200, "body": {...}}   the next bundle gets this answer and is not looked at
 //   POST /$settings  {"fhirVersion", "interactions", "token", "page", "delay"}
 //   GET  /$log       the requests since the last time: [{method, url, body}]
@@ -79,7 +79,7 @@ const STATUS = {
   ok: 200, created: 201, 'not-modified': 304, unauthorized: 401, forbidden: 403, 'not-found': 404, conflict: 409, gone: 410,
   'precondition-failed': 412, 'multiple-matches': 412,
 };
-const NOTHING = { rate: 0, count: 0, status: 503, after: false, header: {} };
+const NOTHING = { rate: 0, count: 0, status: 503, after: false, header: {}, method: null };
 const USUAL = { fhirVersion: '4.0.1', interactions: ['transaction', 'batch'], token: null, page: 100, delay: 0 };
 const router = new FhirRouter();
 let repository = new Repository();
@@ -148,7 +148,8 @@ async function handle(method, url, body, headers) {
 }
 
 async function answer(method, url, text, headers) {
-  const failing = trouble.count > 0 || Math.random() < trouble.rate;
+  const meant = trouble.method === null || trouble.method === method;
+  const failing = meant && (trouble.count > 0 || Math.random() < trouble.rate);
   const { status, after, header } = trouble;
   if (failing && trouble.count > 0) trouble.count -= 1;
   const lost = Math.random() < Number(after);
