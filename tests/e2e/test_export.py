@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from datetime import timedelta
 
 import httpx
+import pydicom
 import pytest
 
 from shared.ports import Json, JsonObject
@@ -151,6 +153,35 @@ def test_all_that_a_search_finds(http: httpx.Client, place: Place) -> None:
 
 
 @pytest.mark.spec("operations", 33)
+@pytest.mark.parametrize("kind", ["identifiers", "search", "changes"])
+def test_an_updated_instance_has_its_new_values(
+    http: httpx.Client, place: Place, kind: str
+) -> None:
+    identifier, before = stored(http, PatientName="Old^Name")
+    since = http.get("/changefeed/latest").json()["sequence"]
+    study = below(identifier, 1)
+    changes = {"00100010": {"vr": "PN", "Value": [{"Alphabetic": "New^Name"}]}}
+    body = {"studyInstanceUids": [study], "changeDataset": changes}
+    while (answer := http.post("/studies/$bulkUpdate", json=body)).status_code == 409:
+        time.sleep(0.1)
+    assert ended(answer)["results"]["instanceUpdated"] == 1
+    setting = {
+        "identifiers": {"values": [study]},
+        "search": {"query": f"instances?StudyInstanceUID={study}"},
+        "changes": {"after": since},
+    }[kind]
+    done = ended(start(http, {"type": kind, "settings": setting}, place.destination()))
+    content = place.content(f"{done['operationId']}/")
+    assert not list(check_manifest(content))
+    exported = files(content)[identifier]
+    assert exported != before
+    study, series, instance = identifier.split("/")
+    url = f"/studies/{study}/series/{series}/instances/{instance}"
+    accept = {"Accept": "application/dicom; transfer-syntax=*"}
+    assert exported == http.get(url, headers=accept).content
+    assert str(pydicom.dcmread(io.BytesIO(exported)).PatientName) == "New^Name"
+
+
 def test_all_that_changed_since_a_sequence_number(http: httpx.Client, place: Place) -> None:
     stored(http)
     since = http.get("/changefeed/latest").json()["sequence"]
