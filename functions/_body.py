@@ -12,8 +12,13 @@ from shared.ports import JsonObject
 JSON = "application/json"
 
 
-async def json_object(req: Request, most: int) -> JsonObject:
+async def json_object(req: Request, most: int, *, optional: bool = False) -> JsonObject:
     """The body, a JSON object of at most ``most`` bytes.
+
+    Parameters
+    ----------
+    optional : bool
+        Whether nothing at all is an empty object, and the type need not be said.
 
     Raises
     ------
@@ -23,7 +28,7 @@ async def json_object(req: Request, most: int) -> JsonObject:
         It is none.
     """
     media_type = req.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != JSON:
+    if media_type != JSON and not optional:
         raise UnsupportedMediaType(f"The body must be {JSON}.")
     content = bytearray()
     async for piece in req.stream():
@@ -31,7 +36,7 @@ async def json_object(req: Request, most: int) -> JsonObject:
         if len(content) > most:
             raise MalformedRequest(f"The body may have at most {most} bytes.")
     try:
-        body = json.loads(content)
+        body = json.loads(content or b"{}") if optional else json.loads(content)
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):

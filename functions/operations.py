@@ -10,6 +10,7 @@ import azure.functions as func
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from functions._body import json_object
 from functions._catalogue import Doc
 from functions._http import Call, dicomweb
 from shared.container import services
@@ -85,7 +86,7 @@ async def reconcile(req: Request, call: Call) -> Response:
     """Compare the files with the index, and repair the index or only report."""
     if call.major < 2:
         raise RouteNotFound("Reconcile is part of version 2.")
-    body = await _json_object(req)
+    body = await json_object(req, _MOST_BODY, optional=True)
     if body.keys() - {"repair"} or not isinstance(body.get("repair", True), bool):
         raise MalformedRequest("The body may have the member 'repair', true or false.")
     try:
@@ -163,22 +164,6 @@ def number(req: Request, name: str, least: int, most: int, default: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
         raise MalformedRequest(f"{name} must be a whole number from {least} to {most}.")
     return int(text)
-
-
-async def _json_object(req: Request) -> JsonObject:
-    """The body, a JSON object; nothing at all is an empty one."""
-    content = b""
-    async for piece in req.stream():
-        content += piece
-        if len(content) > _MOST_BODY:
-            raise MalformedRequest(f"The body may have at most {_MOST_BODY} bytes.")
-    try:
-        body = json.loads(content or b"{}")
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise MalformedRequest("The body must be a JSON object.")
-    return body
 
 
 @bp.function_name("work_on_operation")
