@@ -82,8 +82,9 @@ def test_every_route_is_a_row_of_the_conformance_statement() -> None:
     assert rows == routes
 
 
-def test_every_test_that_the_conformance_statement_names_exists() -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", _text("docs/conformance.md"))
+@pytest.mark.parametrize("document", ["docs/conformance.md", "docs/security.md"])
+def test_every_test_that_a_statement_names_exists(document: str) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", _text(document))
     assert named
     for file, test in named:
         assert re.search(rf"def {test}\(", _text(file)), f"{file}::{test}"
