@@ -115,8 +115,11 @@ ACCESS: Final = MappingProxyType(
         "change_feed": _needs("change-feed", Right.READ),
         "latest_change": _needs("change-feed", Right.READ),
         "list_partitions": _needs("partition", Right.READ),
-        "retrieve_operation": _needs("operation", Right.READ),
-        "list_operations": _needs("operation", Right.READ),
+        # who may start one may see how it goes
+        "retrieve_operation": _needs(
+            "operation", Right.READ, Right.EXPORT, Right.UPDATE, Right.TAGS, Right.ADMIN
+        ),
+        "list_operations": _needs("operation", Right.READ, Right.ADMIN),
         "cancel_operation": _needs("cancel-operation", Right.ADMIN),
         "reconcile": _needs("reconcile", Right.ADMIN),
         "export": _needs("export", Right.EXPORT),

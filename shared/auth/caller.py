@@ -119,7 +119,7 @@ class Door:
         """``WWW-Authenticate``; made of settings and the address alone, so it tells no tenant."""
         authority = self._sign_in.issuers[0].authority if self._sign_in.issuers else ""
         audience = next(iter(self._sign_in.admin_audiences), "")
-        if tenant is not None and _QUOTABLE.fullmatch(tenant):
+        if tenant is not None and _QUOTABLE.fullmatch(tenant) and self._sign_in.audiences:
             audience = self._sign_in.audiences[0].replace(TENANT, tenant)
         return (
             f'Bearer authorization_uri="{authority}", resource_id="{audience}", realm="{audience}"'

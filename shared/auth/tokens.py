@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 LEEWAY_S = 60
 """Seconds that clocks may differ."""
 
-MOST_KEPT = 10_000
+MOST_KEPT = 2_000
+"""Tokens that are remembered; each takes some kilobytes."""
 _MOST_CHARACTERS = 16_384
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})

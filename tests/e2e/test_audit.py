@@ -14,6 +14,7 @@ import pytest
 from tests.support import dicom
 from tests.support.house import READER, House
 from tests.support.requests import DICOM
+from tests.support.server import Server
 
 AS_STORED = {"Accept": "application/dicom; transfer-syntax=*"}
 _PREFIX = "X-MS-AZUREDICOM-AUDIT-"
@@ -267,3 +268,23 @@ def test_the_record_and_the_logs_have_nothing_of_a_patient(house: House) -> None
     assert "SECRET" not in house.audit.read_text("utf-8").upper()
     assert "SECRET" not in house.server.log_text().upper()
     assert "eyJ" not in house.server.log_text(), "no token"
+
+
+def test_the_record_is_the_same_under_the_worker_library(
+    server: Server, http: httpx.Client
+) -> None:
+    ds = dicom.ct()
+    stored = http.post("/studies", content=dicom.part10(ds), headers=DICOM)
+    metadata = http.get(f"/studies/{ds.StudyInstanceUID}/metadata")
+    for answer, action in ((stored, "store"), (metadata, "retrieve-metadata")):
+        assert answer.status_code == 200
+        correlation = answer.headers["x-correlation-id"]
+        deadline = time.monotonic() + 10
+        entries: list[dict[str, Any]] = []
+        while len(entries) < 2 and time.monotonic() < deadline:
+            lines = server.log_text().splitlines()
+            found = [line.partition(" audit ")[2] for line in lines if " audit {" in line]
+            entries = [one for one in map(json.loads, found) if one["CorrelationId"] == correlation]
+        assert [one["ActionType"] for one in entries] == ["Executing", "Executed"]
+        assert entries[1]["Action"] == action
+        assert entries[1]["Complete"] is True

@@ -126,6 +126,7 @@ def test_unknown_partitions_and_bad_names_are_400(http: httpx.Client) -> None:
         ("GET", "/studies/1.2/series/3/instances/4/frames/1"),
         ("DELETE", "/studies/1.2"),
         ("POST", "/export"),
+        ("POST", "/studies/$bulkUpdate"),
     ):
         answer = http.request(method, f"/partitions/nowhere{path}")
         assert (answer.status_code, "does not exist" in answer.text) == (400, True)

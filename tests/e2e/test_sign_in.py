@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -184,6 +186,27 @@ def test_a_viewer_learns_that_it_has_to_sign_in(house: House) -> None:
         headers={"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"},
     )
     assert "access-control-allow-origin" not in stranger.headers
+
+
+@pytest.mark.spec("partitions-and-security", 22)
+@pytest.mark.parametrize(
+    ("setting", "value", "named"),
+    [("DICOM_ISSUERS", "", "DICOM_ISSUERS"), ("DICOM_ROLES_FILE", "/nowhere", "DICOM_ROLES_FILE")],
+)
+def test_without_good_settings_nothing_starts(
+    house: House, setting: str, value: str, named: str
+) -> None:
+    """The first step of every start, and what the app itself does before its first answer."""
+    for module in ("local_host.seed", "local_host.tenants"):
+        outcome = subprocess.run(
+            [sys.executable, "-m", module, *(["list"] if module.endswith("tenants") else [])],
+            env={**house.server.environment, setting: value},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert outcome.returncode != 0
+        assert named in outcome.stderr
 
 
 # Callers and their rights -----------------------------------------------------------------
