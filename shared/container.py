@@ -170,7 +170,8 @@ class Services:
 
     def _bind(self, row: TenantRow) -> TenantServices:
         documents = self._documents(row)
-        blobs = AzureBlobs(self._blob_service, row.blob_container)
+        links = AzureLinks(self._blob_service, row.blob_container)
+        blobs = AzureBlobs(self._blob_service, row.blob_container, links.link)
         settings, clock, ids, queue = self.settings, self.clock, self.ids, self.queue
         compaction = CompactionRequests(queue, row.tenant)
         sequencer = Sequencer(documents, clock)
@@ -210,7 +211,6 @@ class Services:
         sources = Sources(documents, search, feed)
         sealer = Sealer(settings.secrets_keys)
         destinations = AzureDestinations(settings.storage.client_id)
-        links = AzureLinks(self._blob_service, row.blob_container)
         cast = cast_service(
             row.tenant,
             settings.cast.get(row.tenant),

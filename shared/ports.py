@@ -66,11 +66,39 @@ class BlobPage:
     blobs: list[BlobInfo]
 
 
+@dataclass(slots=True)
+class SameBytes:
+    """What a new blob has in common with one that is there: everything from some byte on.
+
+    Parameters
+    ----------
+    key : str
+        The blob that is there.
+    start : int or None
+        The first such byte of the new one. ``None`` until it is known; it is set before that byte
+        is given.
+    source : int
+        Where that byte is in the other one.
+    """
+
+    key: str
+    start: int | None = None
+    source: int = 0
+
+    def offset(self, at: int) -> int | None:
+        """Where the byte ``at`` of the new blob is in the other one; ``None`` if it is not."""
+        return None if self.start is None or at < self.start else self.source + at - self.start
+
+
 class Blobs(Protocol):
     """Bytes under a key. A key is written once; its content never changes."""
 
     async def put(
-        self, key: str, chunks: AsyncIterator[bytes], marks: Mapping[str, str] | None = None
+        self,
+        key: str,
+        chunks: AsyncIterator[bytes],
+        marks: Mapping[str, str] | None = None,
+        same: SameBytes | None = None,
     ) -> StoredBlob:
         """Write a new blob by streaming; it appears whole or not at all.
 
@@ -84,6 +112,9 @@ class Blobs(Protocol):
             then no blob appears.
         marks : Mapping[str, str], optional
             Kept with the blob: names of letters and digits, values in ASCII.
+        same : SameBytes, optional
+            Bytes that the store may take from another blob itself, instead of having them sent.
+            ``chunks`` has them all the same.
 
         Returns
         -------

@@ -35,7 +35,7 @@ from shared.index import shapes
 from shared.index.metadata import ChunkPlace, chunk_texts
 from shared.index.schema import INDEX
 from shared.operations.models import Status, Step, Work
-from shared.ports import Blobs, Create, Documents, Ids, JsonObject, Replace
+from shared.ports import Blobs, Create, Documents, Ids, JsonObject, Replace, SameBytes
 from shared.store.complete import Reading, read_back
 from shared.store.intake import Received
 from shared.store.segments import place
@@ -256,9 +256,10 @@ class Updater:
             found: list[tuple[InstanceFacts, Verdict]] = []
             try:
                 content = await self._blobs.read(body["blob"])
-                new = rewritten(content, changes, to_utf_8=to_utf_8)
+                same = SameBytes(body["blob"])
+                new = rewritten(content, changes, to_utf_8=to_utf_8, same=same)
                 stored = await self._blobs.put(
-                    key.blob(version), _read_by(reading, new, found), marks
+                    key.blob(version), _read_by(reading, new, found), marks, same
                 )
             except AlreadyStored:
                 return await read_back(self._blobs, key, version, url, self._limits)

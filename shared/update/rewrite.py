@@ -31,7 +31,7 @@ from shared.dicom.recode import (
 from shared.dicom.text import UnfitText, character_set, encode
 from shared.dicom.vr import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, Encoding
 from shared.errors import CorruptData
-from shared.ports import ByteSpan
+from shared.ports import ByteSpan, SameBytes
 from shared.retrieve.content import inflating
 from shared.retrieve.convert import file_meta, meta_anew
 from shared.retrieve.window import Window
@@ -44,7 +44,11 @@ _UNSIGNED: Final = Signedness(is_signed=False)
 
 
 async def rewritten(
-    content: AsyncIterator[bytes], changes: Mapping[int, Change], *, to_utf_8: bool = False
+    content: AsyncIterator[bytes],
+    changes: Mapping[int, Change],
+    *,
+    to_utf_8: bool = False,
+    same: SameBytes | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """A file with other values of some top-level attributes.
 
@@ -56,6 +60,8 @@ async def rewritten(
         By tag, all of them above group 0002 and below the pixel data.
     to_utf_8 : bool
         The data set, all ASCII so far, says from now on that its text is UTF-8.
+    same : SameBytes, optional
+        Is told from where on the new file is as the old one: not at all of a deflated one.
 
     Raises
     ------
@@ -67,7 +73,8 @@ async def rewritten(
     """
     file = Window(content)
     meta, stored, start = await file_meta(file)
-    yield meta_anew(meta, stored)
+    new_meta = meta_anew(meta, stored)
+    yield new_meta
     encoding = EXPLICIT_LE
     if transfer_syntax.is_big_endian(stored):
         encoding = EXPLICIT_BE
@@ -76,9 +83,14 @@ async def rewritten(
     deflated = transfer_syntax.is_deflated(stored)
     file.forget(start)
     window = Window(inflating(file.rest())) if deflated else file
-    pieces = _Rewriting(window, 0 if deflated else start, encoding, changes, to_utf_8).pieces()
+    rewriting = _Rewriting(window, 0 if deflated else start, encoding, changes, to_utf_8)
+    pieces = rewriting.pieces()
     if not deflated:
+        size = len(new_meta)
         async for piece in pieces:
+            if same is not None and same.start is None and rewriting.rest is not None:
+                same.start, same.source = size, rewriting.rest
+            size += len(piece)
             yield piece
         return
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
@@ -109,6 +121,7 @@ class _Rewriting:
         self._to_utf_8 = to_utf_8
         self._charset = b""
         self._new: dict[int, bytes] | None = None
+        self.rest: int | None = None  # where the bytes begin that go over as they are
         self._groups = {tag >> 16 for tag in changes}
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
@@ -130,6 +143,7 @@ class _Rewriting:
         yield b"".join(self._written().values())
         self._written().clear()
         self._window.forget(self._at)
+        self.rest = self._at
         async for piece in self._window.rest():
             yield piece
 

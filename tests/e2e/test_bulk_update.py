@@ -98,9 +98,13 @@ def test_latest_and_original(http: httpx.Client, count: int, side: int) -> None:
         for headers, shown in (({}, text), (ORIGINAL, "First")):
             converted = http.get(_path(large), headers={"Accept": jpeg_2000, **headers})
             assert str(read(converted.content).PatientName) == shown
-        found = http.get("/studies", params={"PatientName": text, "StudyInstanceUID": study})
-        assert len(found.json()) == 1
-        assert http.get(f"{_path(large)}/rendered").status_code == 200
+        for headers in ({}, ORIGINAL):  # searches, frames and rendered images do not look at it
+            query = {"PatientName": text, "StudyInstanceUID": study}
+            assert len(http.get("/studies", params=query, headers=headers).json()) == 1
+            assert http.get(f"{_path(large)}/rendered", headers=headers).status_code == 200
+            octets = {"Accept": "application/octet-stream", **headers}
+            frame = http.get(f"{_path(large)}/frames/1", headers=octets).content
+            assert frame == whole.PixelData[: side * side]
     assert names(http, f"/studies/{other.StudyInstanceUID}") == ["Other"]
     assert http.delete(url).status_code == 204
     for headers in ({}, ORIGINAL):

@@ -16,7 +16,15 @@ from shared.errors import (
     PreconditionFailed,
     RangeNotSatisfiable,
 )
-from shared.ports import BlobInfo, BlobPage, ByteSpan, JsonObject, Operation, StoredBlob
+from shared.ports import (
+    BlobInfo,
+    BlobPage,
+    ByteSpan,
+    JsonObject,
+    Operation,
+    SameBytes,
+    StoredBlob,
+)
 
 _PIECE = 64 * 1024
 
@@ -48,10 +56,16 @@ class MemoryBlobs:
         self.listed = 0
 
     async def put(
-        self, key: str, chunks: AsyncIterator[bytes], marks: Mapping[str, str] | None = None
+        self,
+        key: str,
+        chunks: AsyncIterator[bytes],
+        marks: Mapping[str, str] | None = None,
+        same: SameBytes | None = None,
     ) -> StoredBlob:
         """See ``Blobs.put``."""
         data = b"".join([chunk async for chunk in chunks])
+        if same is not None and same.start is not None:
+            assert data[same.start :] == self.content[same.key][same.source :]
         self.failing("put", key)
         if key in self.content:
             raise AlreadyStored(key)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shared.adapters.azure.blob_reader import BlobReader
+from shared.adapters.azure.block_copies import BlockCopies
 from shared.adapters.azure.clients import PIECE
 from shared.adapters.azure.failures import translated
 from shared.errors import AlreadyStored, PreconditionFailed
-from shared.ports import BlobInfo, BlobPage, ByteSpan, StoredBlob
+from shared.ports import BlobInfo, BlobPage, ByteSpan, SameBytes, StoredBlob
 
 if TYPE_CHECKING:
     from azure.storage.blob.aio import BlobClient, BlobServiceClient
@@ -33,19 +34,31 @@ class AzureBlobs:
         A client of ``clients.blob_service``; ``close`` closes it.
     container : str
         Name of the container.
+    link : Callable[[str], Awaitable[str | None]], optional
+        A link by which the service may read one of these blobs, to copy of it.
     """
 
-    def __init__(self, service: BlobServiceClient, container: str) -> None:
+    def __init__(
+        self,
+        service: BlobServiceClient,
+        container: str,
+        link: Callable[[str], Awaitable[str | None]] | None = None,
+    ) -> None:
         self._service = service
+        self._copies = None if link is None else BlockCopies(link)
         self._container = service.get_container_client(container)
         self.blobs_in_page = _MOST_IN_PAGE
         self._reader = BlobReader(service, container)
 
     async def put(
-        self, key: str, chunks: AsyncIterator[bytes], marks: Mapping[str, str] | None = None
+        self,
+        key: str,
+        chunks: AsyncIterator[bytes],
+        marks: Mapping[str, str] | None = None,
+        same: SameBytes | None = None,
     ) -> StoredBlob:
         """Write a new blob by streaming, with marks as its metadata. See ``Blobs.put``."""
-        upload = _Upload(self._container.get_blob_client(key), marks or {})
+        upload = _Upload(self._container.get_blob_client(key), marks or {}, same, self._copies)
         blocks = _blocks(chunks)
         try:
             async for block, is_last in blocks:
@@ -155,8 +168,16 @@ async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncGenerator[tuple[bytes, b
 class _Upload:
     """One blob being written, with at most two blocks under way."""
 
-    def __init__(self, blob: BlobClient, marks: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        blob: BlobClient,
+        marks: Mapping[str, str],
+        same: SameBytes | None,
+        copies: BlockCopies | None,
+    ) -> None:
         self._blob = blob
+        self._same = same
+        self._copies = copies
         self._writer = secrets.token_hex(8)
         self._metadata = {**marks, _WRITER: self._writer}
         self._blocks: list[str] = []
@@ -169,7 +190,7 @@ class _Upload:
         # unique to this writer: another one under the same key must not mix in
         name = f"{self._writer}-{len(self._blocks):06}"
         self._blocks.append(name)
-        self._under_way.append(asyncio.create_task(self._send(name, block)))
+        self._under_way.append(asyncio.create_task(self._send(name, block, self.size)))
         await self._hash(block)
         if len(self._under_way) > 1:
             await self._under_way[0]
@@ -212,7 +233,11 @@ class _Upload:
             await self._under_way.pop(0)
         await self._commit()
 
-    async def _send(self, name: str, block: bytes) -> None:
+    async def _send(self, name: str, block: bytes, at: int) -> None:
+        """Stage a block, which begins at ``at``."""
+        same, copies = self._same, self._copies
+        if same and copies and await copies.stage(self._blob, name, block, at, same):
+            return
         with translated():
             await self._blob.stage_block(name, block, length=len(block))
 

@@ -20,6 +20,7 @@ from shared.dicom.frames import FrameTable
 from shared.dicom.instance import InstanceFacts
 from shared.dicom.text import UnfitText, character_set, decode, encode
 from shared.errors import CorruptData, DicomServiceError, UnusablePixelData
+from shared.ports import SameBytes
 from shared.update.changes import Change
 from shared.update.rewrite import rewritten
 from tests.support import dicom
@@ -40,13 +41,20 @@ _CHARACTER_SETS = [
 
 
 async def _run(
-    data: bytes, changes: Mapping[int, Change], *, piece: int = 1 << 20, to_utf_8: bool = False
+    data: bytes,
+    changes: Mapping[int, Change],
+    *,
+    piece: int = 1 << 20,
+    to_utf_8: bool = False,
+    same: SameBytes | None = None,
 ) -> bytes:
     async def pieces() -> AsyncIterator[bytes]:
         for at in range(0, len(data), piece):
             yield data[at : at + piece]
 
-    return b"".join([part async for part in rewritten(pieces(), changes, to_utf_8=to_utf_8)])
+    return b"".join(
+        [part async for part in rewritten(pieces(), changes, to_utf_8=to_utf_8, same=same)]
+    )
 
 
 def _read(data: bytes) -> Dataset:
@@ -110,8 +118,8 @@ def _storable() -> list[Path]:
 
 @pytest.mark.parametrize("path", _storable(), ids=lambda path: path.name)
 async def test_every_bundled_file_has_the_new_values_and_is_else_the_same(path: Path) -> None:
-    data = path.read_bytes()
-    after = await _run(data, _CHANGES)
+    data, same = path.read_bytes(), SameBytes("old")
+    after = await _run(data, _CHANGES, same=same)
     before_ds, after_ds = _read(data), _read(after)
     assert before_ds.file_meta.TransferSyntaxUID == after_ds.file_meta.TransferSyntaxUID
     assert after_ds.AccessionNumber == "ACC-1"
@@ -126,6 +134,10 @@ async def test_every_bundled_file_has_the_new_values_and_is_else_the_same(path: 
     assert set(facts_after.bulk) == set(facts_before.bulk)
     assert _frames(after, facts_after) == _frames(data, facts_before)
     assert _bulk(after, facts_after) == _bulk(data, facts_before)
+    assert (same.start is None) == (facts_after.transfer_syntax_uid == dicom.DEFLATED)
+    if same.start is not None:
+        assert after[same.start :] == data[same.source :]
+        assert b"\xe0\x7f\x10\0" not in after[: same.start], "no pixel data before it"
     tags = [int(tag) for tag in after_ds.keys()]  # noqa: SIM118 — in the order of the file
     assert tags == sorted(tags)
 
