@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from shared.cast_settings import CastSettings
 from shared.ports import JsonObject, Queue
 
 _PAGE = 200
+_PROBE_S = 5.0
 
 _log = logging.getLogger("dicom.cast")
 
@@ -117,8 +119,13 @@ class CastService:
     async def _trouble(self) -> str | None:
         """Why the FHIR server cannot be used now; ``None`` if it can."""
         try:
-            await self._fhir.search("Endpoint", [("_count", "1")], most=1)
-        except CastTrouble as trouble:
-            _log.warning("away", extra={"tenant": self._tenant, "cause": str(trouble)})
-            return str(trouble)
-        return None
+            async with asyncio.timeout(_PROBE_S):
+                await self._fhir.search("Endpoint", [("_count", "1")], most=1)
+        except TimeoutError:
+            trouble = f"The FHIR server does not answer within {_PROBE_S:.0f} s"
+        except CastTrouble as told:
+            trouble = str(told)
+        else:
+            return None
+        _log.warning("away", extra={"tenant": self._tenant, "cause": trouble})
+        return trouble

@@ -38,6 +38,8 @@ def served(
         httpx.Client(base_url=f"{server.base_url}/main/v2", timeout=60) as client,
     ):
         yield client
+        for personal in ("T-001", "Test^Alpha", "19700203"):
+            assert personal not in server.log_text()
 
 
 def _until(true: Callable[[], Any]) -> Any:
