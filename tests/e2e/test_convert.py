@@ -159,7 +159,8 @@ def test_what_a_frame_lacks_is_not_made_up(http: httpx.Client, name: str) -> Non
     (frame,) = generate_frames(ds.PixelData, number_of_frames=1)
     kept = len(frame) * 6 // 10
     ds.PixelData = encapsulate([frame[:kept] + bytes(kept % 2)])
-    ds.StudyInstanceUID, ds.SOPInstanceUID = dicom.new_uid(), dicom.new_uid()
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        setattr(ds, keyword, dicom.new_uid())  # test_round_trip looks for those of the file
     _store(http, ds, syntax=ds.file_meta.TransferSyntaxUID)
     path = _path(ds)
     for url, accept in (
