@@ -76,7 +76,7 @@ class Settings:
     Exactly one of ``cosmos`` and ``sqlite_directory`` is set: it says where the index lives.
     ``public_base_url`` has no trailing slash. ``retention_days`` is how long a deleted
     instance's files stay. ``behind_front_end`` is whether Azure's front end adds the caller's
-    address to ``X-Forwarded-For``. ``audit_file`` takes the audit log beside the usual logs.
+    address to ``X-Forwarded-For``. ``audit_file`` takes the audit log in place of the usual logs.
     ``commit_grace_s`` is the age in seconds from which a blob
     that no index names is taken for the work of a process that died.
     """
