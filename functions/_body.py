@@ -7,13 +7,21 @@ import json
 from starlette.requests import Request
 
 from shared.errors import MalformedRequest, UnsupportedMediaType
-from shared.ports import JsonObject
+from shared.ports import Json, JsonObject
 
 JSON = "application/json"
 
 
 async def json_object(req: Request, most: int, *, optional: bool = False) -> JsonObject:
-    """The body, a JSON object of at most ``most`` bytes.
+    """The body, a JSON object of at most ``most`` bytes; see ``json_body``."""
+    body = await json_body(req, most, optional=optional)
+    if not isinstance(body, dict):
+        raise MalformedRequest("The body must be a JSON object.")
+    return body
+
+
+async def json_body(req: Request, most: int, *, optional: bool = False) -> Json:
+    """The body, JSON of at most ``most`` bytes.
 
     Parameters
     ----------
@@ -36,9 +44,7 @@ async def json_object(req: Request, most: int, *, optional: bool = False) -> Jso
         if len(content) > most:
             raise MalformedRequest(f"The body may have at most {most} bytes.")
     try:
-        body = json.loads(content or b"{}") if optional else json.loads(content)
+        body: Json = json.loads(content or b"{}") if optional else json.loads(content)
     except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise MalformedRequest("The body must be a JSON object.")
+        raise MalformedRequest("The body must be JSON.") from None
     return body

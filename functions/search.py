@@ -13,8 +13,17 @@ from functions._http import Call, dicom_json, dicom_xml, dicomweb, path_uid, wan
 from shared.dicom.native_xml import document
 from shared.ports import JsonObject
 from shared.search.paging import page_headers, wants_count
+from shared.tags.errors import TagErrors
+from shared.tags.search import search_keys
 from shared.web import query as scopes
-from shared.web.query import Scope, parse_search_query, require_harmless
+from shared.web.query import (
+    ExtendedKeys,
+    Scope,
+    SearchQuery,
+    names_unknown_attribute,
+    parse_search_query,
+    require_harmless,
+)
 
 bp = func.Blueprint()
 
@@ -62,7 +71,11 @@ async def search_instances_of_series(req: Request, call: Call) -> Response:
 async def _search(req: Request, call: Call, scope: Scope) -> Response:
     xml = wants_xml(req)
     require_harmless(req.url.query)
-    query = parse_search_query(req.query_params.multi_items(), scope, most=call.limits.search_limit)
+    parameters = req.query_params.multi_items()
+    extended = ExtendedKeys()
+    if names_unknown_attribute(parameters):
+        extended = search_keys((await call.tenant.tags.registry.read()).entries)
+    query = parse_search_query(parameters, scope, most=call.limits.search_limit, extended=extended)
     uids: dict[str, str] = {
         name: path_uid(req, name) for name in ("study", "series") if name in req.path_params
     }
@@ -76,13 +89,30 @@ async def _search(req: Request, call: Call, scope: Scope) -> Response:
         count=wants_count(req.headers.getlist("prefer")),
         **uids,
     )
-    parameters = req.query_params.multi_items()
     headers = page_headers(page, query, _address(call, scope, uids), parameters, call.base_url)
+    headers |= await _erroneous(call, query)
     if not page.rows:
         return Response(status_code=204, headers=headers)
     if xml:
         return dicom_xml(_documents(page.rows), headers)
     return dicom_json(page.rows, headers=headers)
+
+
+async def _erroneous(call: Call, query: SearchQuery) -> dict[str, str]:
+    """The header that names tags whose values the index has not all (tags spec §8)."""
+    names = [each.name for each in query.filters if each.key.stored_as]
+    if not names:
+        return {}
+    entries = {entry.key: entry for entry in (await call.tenant.tags.registry.known()).entries}
+    errors = TagErrors(call.tenant.documents, call.tenant.partitions)
+    wrong = [
+        each.name
+        for each in query.filters
+        if (entry := entries.get(each.key.stored_as)) is not None
+        and entry.has_errors
+        and await errors.count(entry)
+    ]
+    return {"erroneous-dicom-attributes": ",".join(wrong)} if wrong else {}
 
 
 async def _documents(rows: list[JsonObject]) -> AsyncIterator[bytes]:

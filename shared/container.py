@@ -56,6 +56,7 @@ from shared.index.schema import CONTROL
 from shared.operations.engine import Engine
 from shared.operations.models import Kind
 from shared.operations.reconcile import RECONCILE, Reconciler
+from shared.operations.reindex import REINDEX, Reindexer
 from shared.operations.sealing import Sealer
 from shared.ports import Blobs, Clock, Documents, Ids, Queue
 from shared.render.service import RenderService
@@ -64,6 +65,8 @@ from shared.search.service import SearchService
 from shared.store.complete import Completer
 from shared.store.importing import Importer
 from shared.store.service import StoreService
+from shared.tags.indexing import TagIndexer
+from shared.tags.registry import TagRegistry
 from shared.update.operation import UPDATE, Updater
 from shared.update.prepared import PreparedVersions
 
@@ -95,6 +98,7 @@ class TenantServices:
     operations: Engine
     importer: Importer
     export: ExportService | None
+    tags: TagIndexer
     cast: CastService | None
 
     async def align_unfinished(self) -> int:
@@ -189,8 +193,16 @@ class Services:
             retention=timedelta(days=settings.retention_days),
         )
         replacer = Replacer(documents, committer, remover, ids, clock)
+        indexer = TagIndexer(documents, blobs, committer, TagRegistry(documents), clock)
         store = StoreService(
-            blobs, committer, replacer, ids, settings.limits, clock=clock, grace=grace
+            blobs,
+            committer,
+            replacer,
+            ids,
+            settings.limits,
+            clock=clock,
+            grace=grace,
+            indexer=indexer,
         )
         partitions = Partitions(documents, clock, row.created)
         completer = Completer(
@@ -234,11 +246,20 @@ class Services:
             UPDATE: Updater(
                 documents,
                 blobs,
-                PreparedVersions(documents, blobs, committer, replacer, remover),
-                ids,
+                PreparedVersions(
+                    documents,
+                    blobs,
+                    committer=committer,
+                    replacer=replacer,
+                    remover=remover,
+                    indexer=indexer,
+                ),
+                indexer,
+                ids=ids,
                 limits=settings.limits,
                 tenant=row.tenant,
             ),
+            REINDEX: Reindexer(documents, indexer),
             **({} if cast is None else {RESYNC: cast.resync}),
         }
         operations = Engine(documents, queue, ids=ids, clock=clock, tenant=row.tenant, kinds=kinds)
@@ -286,6 +307,7 @@ class Services:
                 tenant_url=f"{settings.public_base_url}/{row.tenant}",
             ),
             cast=cast,
+            tags=indexer,
         )
 
     async def _prepare(self, row: TenantRow) -> None:

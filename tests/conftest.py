@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+import hypothesis
 import pytest
 
 from shared.config import CosmosConnection
@@ -14,6 +15,10 @@ from tests.support.azurite import account_of, azurite_running
 from tests.support.cosmos_server import KEY, cosmos_server_running
 from tests.support.fhir import FhirServer, fhir_server_running
 from tests.support.processes import ProgramMissing
+
+# no test is timed: machines are shared
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

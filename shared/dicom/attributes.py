@@ -57,6 +57,8 @@ class SearchKey:
     core : bool
         ``True``: the Azure service has it too, and version 1 refuses an instance whose value is
         invalid. ``False``: PS3.18 demands it; an invalid value is only not found.
+    stored_as : str
+        Name in the index of an extended query tag; empty for the built-in ones.
     """
 
     path: tuple[int, ...]
@@ -64,6 +66,7 @@ class SearchKey:
     vr: str
     level: Level
     core: bool = True
+    stored_as: str = ""
 
     @property
     def tag(self) -> int:

@@ -19,6 +19,7 @@ from shared.dicom.tags import (
     SOP_CLASS_UID,
     SOP_INSTANCE_UID,
     STUDY_INSTANCE_UID,
+    is_private,
 )
 from shared.dicom.validation_minimum import minimum_problem, minimum_text
 from shared.dicom.validation_rules import (
@@ -153,7 +154,7 @@ class StoreValidation:
             if tag == PATIENT_ID:
                 self._patient_id = "".join(values).strip(" \0") if values is not None else "?"
         expected = self._expected[tag]
-        if vr != expected:
+        if vr != expected and not (vr == "UN" and is_private(tag)):
             text = self._minimum_text(tag, f"expected VR {expected}, found {vr}.")
             if not required and not self._strict:
                 return self._warn(tag, text, 0)

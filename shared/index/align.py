@@ -10,20 +10,16 @@ process that dies leaves a mark for the next one.
 from __future__ import annotations
 
 from shared.dicom import attributes as dicom
-from shared.dicom.tags import key as tag_key
 from shared.errors import OperationRefused, Refusal
 from shared.index import shapes
 from shared.index.schema import INDEX
+from shared.index.terms import level_of_term
 from shared.ports import Documents, JsonObject, Patch
 from shared.where import And, Eq, Order, Where
 
 _PAGE = 200
 _BATCH = 40
 _MOST_PUT = 10
-
-_LEVEL_OF_TERM = {
-    ".".join(map(tag_key, path)): key.level for path, key in dicom.SEARCH_KEYS.items()
-}
 
 
 async def align(documents: Documents, pk: str) -> None:
@@ -100,8 +96,8 @@ async def _page(
 
 def _with(q: JsonObject, above: JsonObject, levels: tuple[str, ...]) -> JsonObject:
     """``q`` with its terms of ``levels`` replaced by those of ``above``."""
-    own = {tag: value for tag, value in q.items() if _LEVEL_OF_TERM.get(tag) not in levels}
-    return own | {tag: value for tag, value in above.items() if _LEVEL_OF_TERM.get(tag) in levels}
+    own = {tag: value for tag, value in q.items() if level_of_term(tag) not in levels}
+    return own | {tag: value for tag, value in above.items() if level_of_term(tag) in levels}
 
 
 def _patches(body: JsonObject, wanted: JsonObject) -> list[Patch]:

@@ -15,7 +15,12 @@ from shared.dicom import attributes as dicom
 from shared.dicom.instance import JsonElement
 from shared.dicom.tags import key as tag_key
 from shared.index import shapes
-from shared.index.terms import level_terms, merge_attributes
+from shared.index.terms import (
+    level_of_extended,
+    level_of_term,
+    level_terms,
+    merge_attributes,
+)
 from shared.ports import JsonObject, Operation, Patch
 from shared.where import Scalar
 
@@ -30,6 +35,7 @@ _KEPT = {
         )
     ),
 }
+_ABOVE = {dicom.STUDY: (dicom.STUDY,), dicom.SERIES: (dicom.STUDY, dicom.SERIES)}
 _MOST_PATCHED = 10
 _MERGED = ("q", "d")
 _COUNTED = ("instanceCount", "seriesCount", "revision")
@@ -80,7 +86,11 @@ def iso(moment: datetime) -> str:
 
 def kept(attributes: Mapping[str, JsonElement], level: dicom.Level) -> dict[str, JsonElement]:
     """Those attributes that a study or series document keeps."""
-    return {tag: element for tag, element in attributes.items() if tag in _KEPT[level]}
+    return {
+        tag: element
+        for tag, element in attributes.items()
+        if tag in _KEPT[level] or level_of_extended(tag) in _ABOVE[level]
+    }
 
 
 def merged_study(
@@ -252,12 +262,5 @@ def _counted(before: JsonObject | None, after: JsonObject, added: int) -> JsonOb
     return after
 
 
-_SERIES_TERMS = frozenset(
-    ".".join(map(tag_key, path))
-    for path, key in dicom.SEARCH_KEYS.items()
-    if key.level == dicom.SERIES
-)
-
-
 def _own(q: JsonObject) -> JsonObject:
-    return {tag: value for tag, value in q.items() if tag in _SERIES_TERMS}
+    return {tag: value for tag, value in q.items() if level_of_term(tag) == dicom.SERIES}

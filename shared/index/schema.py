@@ -44,6 +44,7 @@ INDEX = ContainerSchema(
         ("due",),
         ("spreading",),
         ("q",),
+        ("tagErrors",),
     ),
     composite=(
         (Order(("version",), descending=True), Order(("id",))),

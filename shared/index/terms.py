@@ -16,6 +16,9 @@ UI         the UID without padding
 others     text without case and padding
 =========  =================================================================================
 
+An extended query tag has the name ``{level}.{tag}.{number}`` here and in ``d``
+(``shared.tags.models``).
+
 A value that does not parse has no term: it is found by none. Of several values the first counts,
 except ModalitiesInStudy, which is worked out from the series.
 
@@ -162,7 +165,28 @@ def level_terms(attributes: Mapping[str, JsonElement], level: dicom.Level) -> di
         value = term(_first_value(attributes, path), vr)
         if value is not None:
             found[name] = value
+    for name, element in attributes.items():
+        if name.startswith(level):  # an extended query tag of this level
+            value = term(element["Value"][0], element["vr"])
+            if value is not None:
+                found[name] = value
     return found
+
+
+_LEVEL_OF_TERM: dict[str, dicom.Level] = {
+    ".".join(map(tag_key, path)): key.level for path, key in dicom.SEARCH_KEYS.items()
+}
+
+
+def level_of_term(name: str) -> str | None:
+    """The level of a member of ``q``: of a built-in attribute, or of an extended query tag."""
+    return _LEVEL_OF_TERM.get(name) or level_of_extended(name)
+
+
+def level_of_extended(name: str) -> str | None:
+    """The level of an extended query tag by its name in the index (``shared.tags.models``)."""
+    level = name.partition(".")[0]
+    return level if level in dicom.LEVELS else None
 
 
 def _first_value(attributes: Mapping[str, JsonElement], path: tuple[str, ...]) -> Any:

@@ -90,7 +90,7 @@ def predicate(
 
 def path_of(wanted: Filter) -> Path:
     """Where a document keeps the term of a filter's attribute."""
-    return ("q", ".".join(map(tag_key, wanted.key.path)))
+    return ("q", wanted.key.stored_as or ".".join(map(tag_key, wanted.key.path)))
 
 
 def _require_short(wanted: Filter, value: str) -> None:

@@ -56,6 +56,8 @@ class Plan:
         Tags that the index document has.
     computed : dict
         Tags that are worked out from the index, by the level that has them.
+    extended : dict
+        Where the index document has values of extended query tags, by tag.
     read : frozenset of str
         Tags that only an instance's metadata has.
     with_url, with_availability : bool
@@ -64,6 +66,7 @@ class Plan:
 
     level: dicom.Level
     kept: tuple[str, ...]
+    extended: Mapping[str, str]
     computed: Mapping[dicom.Level, tuple[int, ...]]
     read: frozenset[str]
     with_url: bool
@@ -84,6 +87,7 @@ class Plan:
         """A result: the elements of an index document and what was read beside, by tag."""
         shown = body["d"]
         elements = {key: shown[key] for key in self.kept if shown.get(key) is not None}
+        elements |= {tag: shown[key] for tag, key in self.extended.items() if key in shown}
         elements |= {key: metadata[key] for key in self.read if key in metadata}
         for level, tags in self.computed.items():
             source = body if level == self.level else above.get(level)
@@ -107,11 +111,13 @@ def plan(query: SearchQuery, scope: Scope, *, major: int) -> Plan:
         for level in reachable
     }
     plain = wanted - _LEVEL_OF_COMPUTED.keys() - _ALWAYS_COMPUTED
+    extended = {tag_key(key.path[0]): key.stored_as for key in query.extended}
     return Plan(
         scope.level,
         kept=tuple(sorted(tag_key(tag) for tag in plain & _KEPT[scope.level])),
+        extended=extended,
         computed={level: tags for level, tags in by_level.items() if tags},
-        read=frozenset(tag_key(tag) for tag in plain - _KEPT[scope.level]),
+        read=frozenset(tag_key(tag) for tag in plain - _KEPT[scope.level]) - extended.keys(),
         with_url=RETRIEVE_URL in asked,
         with_availability=INSTANCE_AVAILABILITY in asked,
     )

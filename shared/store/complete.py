@@ -16,7 +16,7 @@ from datetime import timedelta
 from enum import Enum
 
 from shared.config import Limits
-from shared.dicom.attributes import INDEXED_ATTRIBUTES
+from shared.dicom.attributes import INDEXED_ATTRIBUTES, VALIDATED
 from shared.dicom.instance import InstanceFacts
 from shared.dicom.reader import InstanceReader
 from shared.dicom.validation import StoreValidation, Verdict
@@ -30,6 +30,7 @@ from shared.ports import Blobs, Clock, Documents, Ids, JsonObject, Queue, Stored
 from shared.store.intake import Received, bulk_data_uri, key_of
 from shared.store.segments import place
 from shared.store.service import StoreService
+from shared.tags.models import NO_TAGS, TagList
 from shared.where import And, In, Member
 
 COMPLETE_QUEUE = "complete"
@@ -148,7 +149,14 @@ class Completer:
     ) -> Completion:
         resources_url = self._resources_url(key.partition)
         try:
-            received = await read_back(self._blobs, key, version, resources_url, self._limits)
+            received = await read_back(
+                self._blobs,
+                key,
+                version,
+                resources_url,
+                limits=self._limits,
+                tags=await self._store.tags(),
+            )
         except BlobNotFound:
             return Completion.GONE
         except InstanceRefused as refused:
@@ -174,7 +182,9 @@ class Completer:
         if version is None:
             return {}
         try:
-            received = await read_back(self._blobs, key, version, resources_url, self._limits)
+            received = await read_back(
+                self._blobs, key, version, resources_url, limits=self._limits
+            )
         except (BlobNotFound, InstanceRefused):
             return {}
         (new,), _ = await place([received], resources_url, blobs=self._blobs, ids=self._ids)
@@ -187,7 +197,13 @@ class Completer:
 
 
 async def read_back(
-    blobs: Blobs, key: InstanceKey, version: str, resources_url: str, limits: Limits
+    blobs: Blobs,
+    key: InstanceKey,
+    version: str,
+    resources_url: str,
+    *,
+    limits: Limits,
+    tags: TagList = NO_TAGS,
 ) -> Received:
     """A file that is there already, read as a store would have read it.
 
@@ -198,26 +214,34 @@ async def read_back(
     InstanceRefused
         It breaks the rules of a store, or is not the instance that its name says.
     """
-    reading = Reading(key, version, resources_url, limits)
+    reading = Reading(key, version, resources_url, limits, tags)
     digest = hashlib.sha256()
     content: AsyncIterator[bytes] = await blobs.read(key.blob(version))
     async for piece in content:
         reading.feed(piece)
         digest.update(piece)
     facts, verdict = reading.finish()
-    return Received(key, version, facts, verdict, StoredBlob(facts.size, digest.digest()))
+    stored = StoredBlob(facts.size, digest.digest())
+    return Received(key, version, facts, verdict, stored, tags)
 
 
 class Reading:
     """Reads a file that is to be a version of an instance, by the rules of a store."""
 
-    def __init__(self, key: InstanceKey, version: str, resources_url: str, limits: Limits) -> None:
+    def __init__(
+        self,
+        key: InstanceKey,
+        version: str,
+        resources_url: str,
+        limits: Limits,
+        tags: TagList = NO_TAGS,
+    ) -> None:
         self._key = key
         self.version = version
-        self._checker = StoreValidation(_MAJOR)
+        self._checker = StoreValidation(_MAJOR, {**VALIDATED, **tags.checked})
         self._reader = InstanceReader(
             limits=limits,
-            wanted=INDEXED_ATTRIBUTES,
+            wanted=INDEXED_ATTRIBUTES | tags.wanted,
             checker=self._checker,
             bulk_data_uri=bulk_data_uri(resources_url),
         )

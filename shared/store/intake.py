@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from shared.config import Limits
 from shared.dicom import transfer_syntax, uid
-from shared.dicom.attributes import INDEXED_ATTRIBUTES
+from shared.dicom.attributes import INDEXED_ATTRIBUTES, VALIDATED
 from shared.dicom.instance import Identifiers, InstanceFacts
 from shared.dicom.reader import InstanceReader
 from shared.dicom.validation import StoreValidation, Verdict
@@ -21,6 +21,7 @@ from shared.errors import InstanceRefused, NotDicom, PayloadTooLarge
 from shared.index.shapes import InstanceKey
 from shared.ports import Blobs, Ids, StoredBlob
 from shared.store.models import WARNING_IMPLICIT_VR, WARNING_VALIDATION, Refused
+from shared.tags.models import NO_TAGS, TagList
 
 SMALL_BYTES = 4 * 1024 * 1024
 """An instance up to this size is read whole before it is written, in one request."""
@@ -58,13 +59,17 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """An instance whose file is written, and which is not in the index yet."""
+    """An instance whose file is written, and which is not in the index yet.
+
+    ``tags`` are the extended query tags by which it was read.
+    """
 
     key: InstanceKey
     version: str
     facts: InstanceFacts
     verdict: Verdict
     stored: StoredBlob
+    tags: TagList = NO_TAGS
 
     @property
     def blob(self) -> str:
@@ -106,15 +111,17 @@ class Intake:
         blobs: Blobs,
         ids: Ids,
         limits: Limits,
+        tags: TagList = NO_TAGS,
     ) -> None:
         self._content = content
+        self._tags = tags
         self._destination = destination
         self._blobs = blobs
         self._limits = limits
-        self._checker = StoreValidation(destination.major)
+        self._checker = StoreValidation(destination.major, {**VALIDATED, **tags.checked})
         self._reader = InstanceReader(
             limits=limits,
-            wanted=INDEXED_ATTRIBUTES,
+            wanted=INDEXED_ATTRIBUTES | tags.wanted,
             checker=self._checker,
             bulk_data_uri=bulk_data_uri(destination.resources_url),
         )
@@ -221,7 +228,7 @@ class Intake:
         self.key = key_of(self._reader.identifiers, self._destination.partition)
         stored = await self._blobs.put(self.key.blob(self.version), chunks)
         facts, verdict = outcome()
-        return Received(self.key, self.version, facts, verdict, stored)
+        return Received(self.key, self.version, facts, verdict, stored, self._tags)
 
 
 def key_of(identifiers: Identifiers | None, partition: str) -> InstanceKey:

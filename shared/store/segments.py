@@ -10,10 +10,13 @@ import json
 import zlib
 from collections.abc import AsyncIterator, Sequence
 
+from shared.dicom.attributes import INDEXED_ATTRIBUTES
+from shared.dicom.instance import JsonElement
 from shared.index.documents import NewInstance
 from shared.index.metadata import INLINE_BYTES, ChunkPlace, place_in_segment, place_inline
 from shared.ports import Blobs, Ids, JsonObject
 from shared.store.intake import Received
+from shared.tags.values import values_of
 
 RANGES_INLINE_BYTES = 16 * 1024
 """Largest ``frames`` and ``bulk`` that stay in the instance document, in bytes of JSON."""
@@ -65,11 +68,20 @@ async def place(
             segment = segments[folder] = _Segment(f"{folder}/{ids.version()}")
         news.append(
             NewInstance(
-                one.key, one.version, one.facts.attributes, _details(one, segment, resources_url)
+                one.key, one.version, _attributes(one), _details(one, segment, resources_url)
             )
         )
     written = [await segment.write(blobs) for segment in segments.values()]
     return news, [key for key in written if key is not None]
+
+
+def _attributes(one: Received) -> dict[str, JsonElement]:
+    """What the index keeps: built-in attributes, and values of extended query tags."""
+    found = one.facts.attributes
+    if not one.tags.entries:
+        return found
+    values, _ = values_of(found, one.tags.entries)
+    return {tag: found[tag] for tag in found if int(tag, 16) in INDEXED_ATTRIBUTES} | values
 
 
 def _details(one: Received, segment: _Segment, resources_url: str) -> JsonObject:

@@ -32,6 +32,8 @@ from shared.store.models import (
     StoreResult,
 )
 from shared.store.segments import place
+from shared.tags.indexing import TagIndexer
+from shared.tags.models import NO_TAGS, TagList
 
 _log = logging.getLogger("dicom.store")
 
@@ -54,6 +56,7 @@ class StoreService:
         *,
         clock: Clock,
         grace: timedelta,
+        indexer: TagIndexer | None = None,
     ) -> None:
         self._blobs = blobs
         self._committer = committer
@@ -61,6 +64,7 @@ class StoreService:
         self._ids = ids
         self._clock = clock
         self._limits = limits
+        self._indexer = indexer
         self._most_seconds = _PART_OF_GRACE * grace.total_seconds()
 
     async def store(
@@ -91,7 +95,7 @@ class StoreService:
         Throttled, Unavailable
             Every instance failed because a store does not take it.
         """
-        request = _Request(self, destination)
+        request = _Request(self, destination, await self.tags())
         deadline = asyncio.timeout(self._most_seconds)
         try:
             async with deadline:
@@ -109,9 +113,22 @@ class StoreService:
             raise
         return await _regardless_of_cancellation(request.commit())
 
-    def intake(self, content: AsyncIterator[bytes], destination: Destination) -> Intake:
+    async def tags(self) -> TagList:
+        """The extended query tags, as this process last saw them; ``commit`` looks again."""
+        return NO_TAGS if self._indexer is None else await self._indexer.registry.known()
+
+    def intake(
+        self, content: AsyncIterator[bytes], destination: Destination, tags: TagList
+    ) -> Intake:
         """An intake for one instance."""
-        return Intake(content, destination, blobs=self._blobs, ids=self._ids, limits=self._limits)
+        return Intake(
+            content,
+            destination,
+            blobs=self._blobs,
+            ids=self._ids,
+            limits=self._limits,
+            tags=tags,
+        )
 
     def expiry(self, destination: Destination) -> Expiry:
         """What becomes of the expiry of the studies that a request stores into now."""
@@ -162,14 +179,27 @@ class StoreService:
         if len(lost) == len(received):
             lost += segments
         await self.remove(lost)
+        await self._catch_up(received, outcomes)
         return outcomes
+
+    async def _catch_up(self, received: Sequence[Received], outcomes: Sequence[_Outcome]) -> None:
+        """Index what is stored by extended query tags that were added since it was read."""
+        stored = [
+            one
+            for one, outcome in zip(received, outcomes, strict=True)
+            if outcome is Outcome.STORED
+        ]
+        if self._indexer is not None and stored:
+            known = min(one.tags.last for one in stored)
+            await self._indexer.catch_up({one.key.pk for one in stored}, known)
 
 
 class _Request:
     """The instances of one request: their rows, and the writes that are under way."""
 
-    def __init__(self, service: StoreService, destination: Destination) -> None:
+    def __init__(self, service: StoreService, destination: Destination, tags: TagList) -> None:
         self._service = service
+        self._tags = tags
         self._destination = destination
         self._expiry = service.expiry(destination)
         self._rows: list[Stored | Refused | Received | ServiceTrouble] = []
@@ -181,7 +211,7 @@ class _Request:
         """Read one instance and begin to write it."""
         row = len(self._rows)
         self._rows.append(Refused(PROCESSING_FAILURE))
-        intake = self._service.intake(content, self._destination)
+        intake = self._service.intake(content, self._destination, self._tags)
         try:
             write = await intake.receive()
         except RefusedByRules as refused:

@@ -39,6 +39,7 @@ from shared.ports import Blobs, Create, Documents, Ids, JsonObject, Replace, Sam
 from shared.store.complete import Reading, read_back
 from shared.store.intake import Received
 from shared.store.segments import place
+from shared.tags.indexing import TagIndexer
 from shared.update.changes import Change, read_changes
 from shared.update.prepared import DONE, DROPPED, READY, PreparedVersions, prepared_id, reservation
 from shared.update.rewrite import rewritten
@@ -96,8 +97,9 @@ class Updater:
         documents: Documents,
         blobs: Blobs,
         prepared: PreparedVersions,
-        ids: Ids,
+        indexer: TagIndexer,
         *,
+        ids: Ids,
         limits: Limits,
         tenant: str,
         step_s: float = _STEP_S,
@@ -105,6 +107,7 @@ class Updater:
         self._documents = documents
         self._blobs = blobs
         self._prepared = prepared
+        self._indexer = indexer
         self._ids = ids
         self._limits = limits
         self._tenant = tenant
@@ -227,7 +230,12 @@ class Updater:
             [new_], _ = await place(
                 [received], work.input["resourcesUrl"], blobs=self._blobs, ids=self._ids
             )
-            ready = {"state": READY, "attributes": new_.attributes, "details": new_.details}
+            ready = {
+                "state": READY,
+                "attributes": new_.attributes,
+                "details": new_.details,
+                "tags": received.tags.last,
+            }
             if await self._written(pk, Replace({**found.body, **ready}, found.etag)):
                 return True
         raise Unavailable
@@ -251,8 +259,9 @@ class Updater:
         url = work.input["resourcesUrl"]
         marks = {shapes.ORIGINAL: str(body.get(shapes.ORIGINAL_VERSION) or body["version"])}
         to_utf_8 = False
+        tags = await self._indexer.registry.known()
         while True:
-            reading = Reading(key, version, url, self._limits)
+            reading = Reading(key, version, url, self._limits, tags)
             found: list[tuple[InstanceFacts, Verdict]] = []
             try:
                 content = await self._blobs.read(body["blob"])
@@ -262,7 +271,9 @@ class Updater:
                     key.blob(version), _read_by(reading, new, found), marks, same
                 )
             except AlreadyStored:
-                return await read_back(self._blobs, key, version, url, self._limits)
+                return await read_back(
+                    self._blobs, key, version, url, limits=self._limits, tags=tags
+                )
             except UnfitText:
                 if to_utf_8 or not await self._is_ascii(body):
                     raise _Failed(
@@ -275,7 +286,7 @@ class Updater:
                 raise _Failed("The file cannot be rewritten: it is malformed.", body) from error
             else:
                 facts, verdict = found[0]
-                return Received(key, version, facts, verdict, stored)
+                return Received(key, version, facts, verdict, stored, tags)
 
     async def _is_ascii(self, body: JsonObject) -> bool:
         """Whether all text of an instance is ASCII, which is UTF-8 as well."""

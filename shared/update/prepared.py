@@ -35,6 +35,7 @@ from shared.ports import (
     Replace,
     Upsert,
 )
+from shared.tags.indexing import TagIndexer
 from shared.where import And, Eq, Scalar
 
 RESERVED, READY, DONE, DROPPED = "reserved", "ready", "done", "dropped"
@@ -74,15 +75,18 @@ class PreparedVersions:
         self,
         documents: Documents,
         blobs: Blobs,
+        *,
         committer: Committer,
         replacer: Replacer,
         remover: Remover,
+        indexer: TagIndexer,
     ) -> None:
         self._documents = documents
         self._blobs = blobs
         self._committer = committer
         self._replacer = replacer
         self._remover = remover
+        self._indexer = indexer
 
     async def page(
         self, operation: str, pk: str, state: str | None, limit: int
@@ -141,6 +145,8 @@ class PreparedVersions:
             await self._documents.commit(INDEX.name, pk, settled)
         if batch and study is not None:
             await self._put_in_place(pk, study, batch)
+            known = min(body["tags"] for _, _, body in batch)
+            await self._indexer.catch_up({pk}, known)
 
     async def _put_in_place(
         self, pk: str, before: Document, batch: Sequence[tuple[NewInstance, JsonObject, JsonObject]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -93,6 +93,8 @@ class SearchQuery:
         Values with a backslash between them match any of them (PS3.4 C.2.2.2.8).
     combined : bool
         A range of dates and one of times are one interval (PS3.4 C.2.2.2.5).
+    extended : tuple of SearchKey
+        Extended query tags whose values are returned: those matched, and those asked for.
     """
 
     filters: tuple[Filter, ...] = ()
@@ -105,6 +107,7 @@ class SearchQuery:
     empty_values: bool = False
     multiple_values: bool = False
     combined: bool = False
+    extended: tuple[dicom.SearchKey, ...] = ()
 
 
 def continuation(version: str, document_id: str) -> str:
@@ -124,7 +127,36 @@ def require_harmless(raw_query: str) -> None:
         raise MalformedQuery("Invalid query: the character '<' is not allowed.")
 
 
-def parse_search_query(items: Iterable[tuple[str, str]], scope: Scope, *, most: int) -> SearchQuery:
+@dataclass(frozen=True, slots=True)
+class ExtendedKeys:
+    """The extended query tags of a tenant, by tag: those to search by, and why not by others."""
+
+    usable: Mapping[int, dicom.SearchKey] = field(default_factory=dict)
+    refused: Mapping[int, str] = field(default_factory=dict)
+
+
+def names_unknown_attribute(items: Iterable[tuple[str, str]]) -> bool:
+    """Whether a parameter, or a field that is asked for, may be an extended query tag."""
+    for name, value in items:
+        words = [name] if name.lower() not in _PARAMETERS else []
+        words += value.split(",") if name.lower() == "includefield" else []
+        if any(word.strip() and not _is_built_in(word.strip()) for word in words):
+            return True
+    return False
+
+
+def _is_built_in(word: str) -> bool:
+    tag = _tag(word)
+    return tag is not None and (tag,) in dicom.SEARCH_KEYS
+
+
+def parse_search_query(
+    items: Iterable[tuple[str, str]],
+    scope: Scope,
+    *,
+    most: int,
+    extended: ExtendedKeys | None = None,
+) -> SearchQuery:
     """The search that a query string asks for.
 
     Parameters
@@ -135,6 +167,8 @@ def parse_search_query(items: Iterable[tuple[str, str]], scope: Scope, *, most: 
         Of the resource.
     most : int
         Largest ``limit``.
+    extended : ExtendedKeys, optional
+        Further attributes that can be searched.
 
     Raises
     ------
@@ -145,7 +179,7 @@ def parse_search_query(items: Iterable[tuple[str, str]], scope: Scope, *, most: 
     ----------
     PS3.18 8.3.4, 10.6.1.2.
     """
-    collected = _Collected(scope, most)
+    collected = _Collected(scope, most, extended or ExtendedKeys())
     for name, value in items:
         if name:
             collected.take(name, value)
@@ -157,6 +191,7 @@ def parse_search_query(items: Iterable[tuple[str, str]], scope: Scope, *, most: 
         collected.all_fields,
         collected.limit if collected.limit is not None else min(DEFAULT_LIMIT, most),
         collected.offset or 0,
+        extended=collected.extended_fields(),
         after=collected.after,
         **{name: bool(value) for name, value in collected.switches.items()},
     )
@@ -170,10 +205,14 @@ _SWITCHES = {
 }
 
 
+_PARAMETERS = frozenset({"includefield", "limit", "offset", "continuation", *_SWITCHES})
+
+
 @dataclass(slots=True)
 class _Collected:
     scope: Scope
     most: int
+    extended: ExtendedKeys
     filters: dict[tuple[int, ...], Filter] = field(default_factory=dict)
     fields: set[int] = field(default_factory=set)
     all_fields: bool = False
@@ -210,9 +249,26 @@ class _Collected:
                 f"Invalid query: includefield names more than {MOST_FIELDS} attributes."
             )
 
+    def extended_fields(self) -> tuple[dicom.SearchKey, ...]:
+        """The extended query tags that results show, as far as the index has them there."""
+        reachable = dicom.LEVELS[: dicom.LEVELS.index(self.scope.level) + 1]
+        wanted = self.fields | {each.key.path[0] for each in self.filters.values()}
+        found = (self.extended.usable.get(tag) for tag in sorted(wanted))
+        return tuple(key for key in found if key is not None and key.level in reachable)
+
+    def _extended_key(self, name: str, tag: int) -> dicom.SearchKey | None:
+        if tag in self.extended.refused:
+            why = self.extended.refused[tag]
+            raise MalformedQuery(
+                f"Invalid query: AttributeId {_shown(name)} is not queryable: {why}"
+            )
+        return self.extended.usable.get(tag)
+
     def _take_filter(self, name: str, value: str) -> None:
         path = _path(name, name)
         key = dicom.SEARCH_KEYS.get(path)
+        if key is None and len(path) == 1:
+            key = self._extended_key(name, path[0])
         # a UID of the path may be given once more: some clients do (dicomtrolley)
         if key is None or (key.level not in self.scope.levels and path[0] not in self.scope.path):
             raise MalformedQuery(_NOT_QUERYABLE.format(name=_shown(name)))

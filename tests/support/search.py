@@ -28,6 +28,7 @@ from shared.index.metadata import deflate_chunk, place_inline
 from shared.index.partitions import DEFAULT
 from shared.index.shapes import InstanceKey
 from shared.search.service import SearchService
+from shared.tags.registry import TagRegistry
 from shared.web import query as scopes
 from shared.web.query import Scope, parse_search_query
 from tests.support.fakes import MemoryBlobs
@@ -135,7 +136,13 @@ class Archive:
             }
         )
         call = Call(
-            tenant=cast("TenantServices", SimpleNamespace(search=self.search)),
+            tenant=cast(
+                "TenantServices",
+                SimpleNamespace(
+                    search=self.search,
+                    tags=SimpleNamespace(registry=TagRegistry(self.documents)),
+                ),
+            ),
             version=str(major),
             major=major,
             partition=DEFAULT,

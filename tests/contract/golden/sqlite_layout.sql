@@ -1,4 +1,4 @@
-CREATE TABLE "index" ("row" INTEGER PRIMARY KEY, "pk" NOT NULL, "id" NOT NULL, "etag" NOT NULL, "odd" NOT NULL, "type", "partition", "version", "series", "due", "spreading", "q.00100010.words", "q.00080061", "q.00100020", "q.00080020", "q.00080050", "q.0020000D", "q.0020000E", "q.00080018", "q.00100010.full", "terms", "body" NOT NULL);
+CREATE TABLE "index" ("row" INTEGER PRIMARY KEY, "pk" NOT NULL, "id" NOT NULL, "etag" NOT NULL, "odd" NOT NULL, "type", "partition", "version", "series", "due", "spreading", "tagErrors", "q.00100010.words", "q.00080061", "q.00100020", "q.00080020", "q.00080050", "q.0020000D", "q.0020000E", "q.00080018", "q.00100010.full", "terms", "body" NOT NULL);
 CREATE UNIQUE INDEX "index 0" ON "index" ("pk", "id");
 CREATE INDEX "index 1" ON "index" ("type", "partition", "version" DESC, "id", "q.00100010.words", "q.00080061");
 CREATE INDEX "index 2" ON "index" ("type", "version" DESC, "id");

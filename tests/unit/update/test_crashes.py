@@ -9,15 +9,11 @@ from typing import Any
 
 import pytest
 
-from shared.adapters.system import RandomIds
-from shared.index.commit import Committer
 from shared.index.metadata import INLINE_BYTES
-from shared.index.replacement import Replacer
 from shared.operations.models import Status
 from shared.ports import JsonObject
 from shared.store.complete import Completion
 from shared.update import prepared
-from shared.update.prepared import PreparedVersions
 from tests.support import dicom
 from tests.unit.store.conftest import Tenant, tenant
 from tests.unit.update.test_operation import (
@@ -26,6 +22,7 @@ from tests.unit.update.test_operation import (
     _is_new,
     _killed_at,
     _name,
+    _prepared,
     _Run,
     _state,
     _three,
@@ -143,19 +140,13 @@ async def _purge(tenant: Tenant) -> None:
         await tenant.delete.purge(_PK, str(tombstone["id"]))
 
 
-def _prepared(tenant: Tenant) -> PreparedVersions:
-    committer = Committer(tenant.documents, RandomIds(), tenant.clock)
-    replacer = Replacer(tenant.documents, committer, tenant.remover, RandomIds(), tenant.clock)
-    return PreparedVersions(tenant.documents, tenant.blobs, committer, replacer, tenant.remover)
-
-
 @pytest.mark.parametrize("also_cleared", [False, True])
 async def test_who_clears_does_not_take_files_that_another_worker_puts_in_place(
     tenant: Tenant, *, also_cleared: bool
 ) -> None:
     await _three(tenant)
     await _updater(tenant).step(_Run(_name("New^Name")).work())
-    slow, fast = _prepared(tenant), _prepared(tenant)
+    (slow, _), (fast, _) = _prepared(tenant), _prepared(tenant)
     page, pages = slow.page, 0
 
     async def paused(*arguments: Any) -> list[JsonObject]:

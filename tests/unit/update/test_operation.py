@@ -22,6 +22,8 @@ from shared.operations.models import Status, Step, Work
 from shared.ports import JsonObject
 from shared.store.complete import Completion
 from shared.store.importing import Imported
+from shared.tags.indexing import TagIndexer
+from shared.tags.registry import TagRegistry
 from shared.update.changes import changes_of
 from shared.update.operation import Updater
 from shared.update.prepared import PreparedVersions
@@ -35,16 +37,30 @@ _OPERATION = "0" * 32
 _PK = f"microsoft.default|{dicom.STUDY}"
 
 
-def _updater(tenant: Tenant, *, step_s: float = 20.0) -> Updater:
+def _prepared(tenant: Tenant) -> tuple[PreparedVersions, TagIndexer]:
     """As a process makes it that has just begun."""
     committer = Committer(tenant.documents, RandomIds(), tenant.clock)
-    replacer = Replacer(tenant.documents, committer, tenant.remover, RandomIds(), tenant.clock)
-    prepared = PreparedVersions(tenant.documents, tenant.blobs, committer, replacer, tenant.remover)
+    indexer = TagIndexer(
+        tenant.documents, tenant.blobs, committer, TagRegistry(tenant.documents), tenant.clock
+    )
+    prepared = PreparedVersions(
+        tenant.documents,
+        tenant.blobs,
+        committer=committer,
+        replacer=Replacer(tenant.documents, committer, tenant.remover, RandomIds(), tenant.clock),
+        remover=tenant.remover,
+        indexer=indexer,
+    )
+    return prepared, indexer
+
+
+def _updater(tenant: Tenant, *, step_s: float = 20.0) -> Updater:
+    """As a process makes it that has just begun."""
     return Updater(
         tenant.documents,
         tenant.blobs,
-        prepared,
-        RandomIds(),
+        *_prepared(tenant),
+        ids=RandomIds(),
         limits=Limits(),
         tenant="main",
         step_s=step_s,

@@ -1,0 +1,1 @@
+"""Extended query tags: attributes that a tenant has made searchable."""
