@@ -283,7 +283,9 @@ def _name(tag: int, value: Any) -> str:
 def _number_text(tag: int, value: Any) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise JsonFault(tag, "a value is no number")
+    if isinstance(value, float) and not math.isfinite(value):  # an integer may be beyond floats
         raise JsonFault(tag, "a value is no number")
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)

@@ -20,7 +20,7 @@ from datetime import timedelta
 from shared.dicom import attributes as dicom
 from shared.dicom.instance import JsonElement
 from shared.dicom.tags import key as tag_key
-from shared.errors import OperationRefused, ServiceTrouble, Unavailable
+from shared.errors import OperationRefused, Refusal, ServiceTrouble, Unavailable
 from shared.index import shapes
 from shared.index.commit import Committer
 from shared.index.documents import (
@@ -232,7 +232,9 @@ class Remover:
         """The study and the touched series without the victims; ``None`` for what is empty."""
         series: dict[str, JsonObject | None] = {}
         for uid, count in lost.items():
-            before = everything[uid]
+            before = everything.get(uid)
+            if before is None:  # removed since the study was read: a commit would be refused
+                raise OperationRefused(0, Refusal.CHANGED)
             left = before["instanceCount"] - count
             series[uid] = None
             if left > 0:

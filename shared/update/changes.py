@@ -137,7 +137,10 @@ def _name_problem(values: list[Any]) -> str | None:
         if isinstance(value, dict):
             if value.keys() - _GROUPS:
                 return "a person name has another member than its three groups"
-            if any("=" in (text or "") for text in value.values()):
+            groups = [text for text in value.values() if text is not None]
+            if not all(isinstance(text, str) for text in groups):
+                return "a group of a person name is no text"
+            if any("=" in text for text in groups):
                 return "a group of a person name has an equals sign"
     return None
 

@@ -9,7 +9,8 @@ import pytest
 from shared.errors import InstanceNotFound, SeriesNotFound, StudyNotFound, Unavailable
 from shared.index.removal import PURGE_QUEUE
 from shared.index.shapes import partition_key
-from shared.ports import Operation
+from shared.ports import JsonObject, Operation
+from shared.store.models import Stored
 from tests.support import dicom
 from tests.unit.store.conftest import Tenant
 
@@ -145,3 +146,30 @@ async def test_a_store_between_look_and_commit_makes_the_removal_start_again(
     [body] = await tenant.indexed("study")
     assert (body["instanceCount"], body["seriesCount"]) == (1, 1)
     assert body["pk"] == partition_key(_PARTITION, str(first.StudyInstanceUID))
+
+
+@pytest.mark.parametrize("change", ["delete", "upsert"])
+async def test_a_series_that_goes_while_another_writer_reads_is_read_again(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    study = dicom.new_uid()
+    one, two = dicom.ct(StudyInstanceUID=study), dicom.ct(StudyInstanceUID=study)
+    await tenant.store(dicom.part10(one), dicom.part10(two))
+    all_series, reads = tenant.remover.all_series, 0
+
+    async def late(pk: str) -> list[JsonObject]:
+        nonlocal reads
+        reads += 1
+        if reads == 1:
+            await tenant.delete.delete(_PARTITION, study, str(one.SeriesInstanceUID))
+        return await all_series(pk)
+
+    monkeypatch.setattr(tenant.remover, "all_series", late)
+    if change == "delete":
+        await tenant.delete.delete(_PARTITION, study)
+        assert not await tenant.indexed("study")
+    else:
+        result = await tenant.store(dicom.part10(one), upsert=True)
+        assert isinstance(result.rows[0], Stored)
+        assert len(await tenant.indexed("instance")) == 2
+    assert reads > 1

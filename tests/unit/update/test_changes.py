@@ -43,6 +43,8 @@ def _changes(data_set: Any) -> dict[int, Change]:
         ("00100010", {"vr": "PN", "Value": [{"alphabetic": "Doe"}]}),
         ("00100010", {"vr": "PN", "Value": [{"Alphabetic": "Doe=Doe"}]}),
         ("00100010", {"vr": "PN", "Value": [{"Alphabetic": 7}]}),
+        ("00100010", {"vr": "PN", "Value": [{"Alphabetic": []}]}),
+        ("00100010", {"vr": "PN", "Value": [{"Alphabetic": "A", "Phonetic": False}]}),
         ("00100010", {"vr": "PN", "Value": [{"Alphabetic": "Doe^^^^^"}]}),
         ("00100030", {"vr": "DA", "Value": ["notadate"]}),
         ("00100030", {"vr": "DA", "Value": ["20250230"]}),
@@ -52,6 +54,7 @@ def _changes(data_set: Any) -> dict[int, Change]:
         ("00101010", {"vr": "AS", "Value": ["35Y"]}),
         ("00101020", {"vr": "DS", "Value": ["tall"]}),
         ("00101030", {"vr": "DS", "Value": [float("inf")]}),
+        ("00101030", {"vr": "DS", "Value": [10**400]}),
     ],
 )
 def test_what_cannot_be_written_is_refused(tag: str, element: Any) -> None:
