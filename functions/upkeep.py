@@ -48,6 +48,7 @@ async def sweep(timer: func.TimerRequest) -> None:
         aligned = await tenant.align_unfinished()
         announced = await tenant.sequencer.drain()
         tidied = await tenant.operations.tidy()
+        await tenant.fanout.ask_all()
         if purged or expired or aligned or announced or tidied:
             done = {
                 "purged": purged, "expired": expired, "aligned": aligned, "announced": announced,

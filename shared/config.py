@@ -70,6 +70,14 @@ class ExportSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FanOutSettings:
+    """Where events may go: hosts of webhooks, and the endpoint of an Event Grid topic."""
+
+    webhook_hosts: tuple[str, ...] = ()
+    topic: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of the app.
 
@@ -91,6 +99,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     cross_origin: CrossOrigin = field(default_factory=CrossOrigin)
     export: ExportSettings = field(default_factory=ExportSettings)
+    fanout: FanOutSettings = field(default_factory=FanOutSettings)
     sign_in: SignIn = field(default_factory=SignIn)
     behind_front_end: bool = False
     audit_file: str | None = None
@@ -175,6 +184,19 @@ def _export(environment: Mapping[str, str]) -> ExportSettings:
         default.credentials & set(words),
         _positive(environment, "DICOM_EXPORT_CONCURRENCY", default.at_once),
     )
+
+
+def _fan_out(environment: Mapping[str, str]) -> FanOutSettings:
+    hosts = _words(environment, "DICOM_WEBHOOK_HOSTS")
+    for host in hosts:
+        if "*" in host.removeprefix("*.") or "/" in host:
+            raise SettingMissing(
+                f"DICOM_WEBHOOK_HOSTS must list hosts as hooks.example.com, not {host!r}"
+            )
+    topic = environment.get("DICOM_EVENTGRID_ENDPOINT") or None
+    if topic is not None and not topic.startswith(("https://", "http://127.0.0.1")):
+        raise SettingMissing("DICOM_EVENTGRID_ENDPOINT must be an https address")
+    return FanOutSettings(hosts, topic)
 
 
 def _secrets_keys(environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -275,6 +297,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         limits=_limits(environment),
         cross_origin=_cross_origin(environment),
         export=_export(environment),
+        fanout=_fan_out(environment),
         behind_front_end="WEBSITE_HOSTNAME" in environment,
         audit_file=environment.get("DICOM_AUDIT_FILE") or None,
         sign_in=_sign_in(environment, base_url, tenants),

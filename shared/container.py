@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from shared.adapters.azure.blobs import AzureBlobs, ensure_container
 from shared.adapters.azure.cast_failures import TableFailures
@@ -20,6 +21,7 @@ from shared.adapters.azure.clients import (
     table_service,
 )
 from shared.adapters.azure.destinations import AzureDestinations, AzureLinks
+from shared.adapters.azure.events import EventOutlets
 from shared.adapters.azure.queues import AzureQueue
 from shared.adapters.azure.tables import TableRegistry
 from shared.adapters.fhir.binding import cast_service
@@ -44,6 +46,7 @@ from shared.export.models import EXPORT
 from shared.export.request import Rules
 from shared.export.service import Exporter, ExportService
 from shared.export.sources import Sources
+from shared.fanout.service import FanOut
 from shared.feed.reader import ChangeFeed
 from shared.feed.sequencer import Sequencer
 from shared.index.align import align_unfinished
@@ -100,6 +103,7 @@ class TenantServices:
     export: ExportService | None
     tags: TagIndexer
     cast: CastService | None
+    fanout: FanOut
 
     async def align_unfinished(self) -> int:
         """See ``shared.index.align.align_unfinished``."""
@@ -125,6 +129,14 @@ class Services:
         self.directory = Directory(self.registry, sign_in, settings.tenants, self.clock)
         self.administration = Tenants(self.registry, self.directory, self.clock, self._prepare)
         self.door = Door(sign_in, self.directory, Tokens(PublishedJson()))
+        self._outlets = EventOutlets(
+            self.queue,
+            AllowedHosts(settings.fanout.webhook_hosts),
+            settings.fanout.topic,
+            origin=urlsplit(settings.public_base_url).netloc,
+            client_id=settings.storage.client_id,
+            signed_in=settings.storage.connection_string is None,
+        )
         self._cosmos: CosmosClient | None = None
         self._tenants: dict[tuple[str, str, str], TenantServices] = {}
 
@@ -235,6 +247,18 @@ class Services:
             clock=clock,
             failures=TableFailures(self._table_service, row.tenant, clock),
         )
+        fanout = FanOut(
+            documents,
+            feed,
+            queue,
+            self._outlets,
+            sealer=sealer,
+            ids=ids,
+            clock=clock,
+            tenant=row.tenant,
+            service_url=f"{settings.public_base_url}/{row.tenant}",
+        )
+        sequencer.appended = fanout.changed
         kinds: dict[str, Kind] = {
             RECONCILE: Reconciler(documents, blobs, partitions, completer),
             EXPORT: Exporter(
@@ -308,6 +332,7 @@ class Services:
             ),
             cast=cast,
             tags=indexer,
+            fanout=fanout,
         )
 
     async def _prepare(self, row: TenantRow) -> None:

@@ -66,6 +66,7 @@ _STORE = _needs("store", Right.WRITE)
 _DELETE = _needs("delete", Right.DELETE)
 _TENANT = _needs("tenant", Right.TENANTS)
 _UNDELETE = _needs("undelete", Right.DELETE)
+_SUBSCRIPTION = _needs("subscription", Right.ADMIN)
 _FHIR = _needs("fhir", Right.ADMIN)
 
 ACCESS: Final = MappingProxyType(
@@ -128,6 +129,13 @@ ACCESS: Final = MappingProxyType(
         "update_extended_query_tag": _needs("update-extended-query-tag", Right.TAGS),
         "delete_extended_query_tag": _needs("remove-extended-query-tag", Right.TAGS),
         "list_extended_query_tag_errors": _needs("get-extended-query-tag-errors", Right.READ),
+        "add_subscription": _SUBSCRIPTION,
+        "list_subscriptions": _SUBSCRIPTION,
+        "retrieve_subscription": _SUBSCRIPTION,
+        "update_subscription": _SUBSCRIPTION,
+        "delete_subscription": _SUBSCRIPTION,
+        "list_dead_letters": _SUBSCRIPTION,
+        "redeliver": _SUBSCRIPTION,
         "export": _needs("export", Right.EXPORT),
         "bulk_update": _needs("update-study", Right.WRITE, Right.UPDATE),
         "fhir_state": _FHIR,

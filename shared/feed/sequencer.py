@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -66,14 +66,22 @@ class Sequencer:
         The time.
     bucket_entries : int
         Entries after which a bucket is closed.
+    appended : Callable
+        Is told that the feed has grown.
     """
 
     def __init__(
-        self, documents: Documents, clock: Clock, *, bucket_entries: int = BUCKET_ENTRIES
+        self,
+        documents: Documents,
+        clock: Clock,
+        *,
+        bucket_entries: int = BUCKET_ENTRIES,
+        appended: Callable[[], None] = lambda: None,
     ) -> None:
         self._documents = documents
         self._clock = clock
         self._bucket_entries = bucket_entries
+        self.appended = appended
         self._bucket: str | None = None
         self._waiting: list[_Waiting] = []
         self._working: asyncio.Task[None] | None = None
@@ -158,6 +166,7 @@ class Sequencer:
                 break
         else:
             raise Unavailable
+        self.appended()
         await self._delete(batch)
 
     async def _without_appended(self, batch: list[_Waiting], bucket: str) -> list[_Waiting]:

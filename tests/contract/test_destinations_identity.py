@@ -134,7 +134,7 @@ def identity(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Identity:
 @pytest.fixture
 async def ours(store: str, identity: Identity) -> AsyncIterator[Any]:
     """A client of our own store."""
-    resolver = destinations._resolver(private=True)
+    resolver = destinations.resolver(private=True)
     async with foreign_blob_service(f"{store}/ours", identity, resolver) as client:
         yield client
 
@@ -142,7 +142,7 @@ async def ours(store: str, identity: Identity) -> AsyncIterator[Any]:
 @pytest.fixture
 async def theirs(store: str, identity: Identity, fresh_name: str) -> Target:
     """A container of others."""
-    resolver = destinations._resolver(private=True)
+    resolver = destinations.resolver(private=True)
     async with foreign_blob_service(f"{store}/theirs", identity, resolver) as client:
         await ensure_container(client, fresh_name)
         container = client.get_container_client(fresh_name)

@@ -27,7 +27,6 @@ NUMBERS = {
 }
 _STORAGE = "no storage apart: the service's own account is the customer's"
 _ALWAYS = "partitions are always on"
-_EVENTS = "comes with the fan-out of the feed"
 _WORKLIST = "comes with the worklist"
 ARGUED: dict[str, dict[int, str]] = {
     "dicomweb": {
@@ -37,7 +36,7 @@ ARGUED: dict[str, dict[int, str]] = {
         40: "likewise; by hand 1.78 GB went in as multipart and came out",
         69: "there is no state in between: the second one gets 45070",
     },
-    "change-feed": {31: _EVENTS, 32: _EVENTS},
+    "change-feed": {},
     "operations": {},
     "extended-query-tags": {29: "operations are always on"},
     "dicomcast": {

@@ -69,7 +69,7 @@ class AzureDestinations:
     async def open(self, target: Target) -> AsyncIterator[AzureDestination]:
         """See ``Destinations.open``."""
         service = foreign_blob_service(
-            target.account_address, self._credential(target), _resolver(private=target.private)
+            target.account_address, self._credential(target), resolver(private=target.private)
         )
         try:
             yield AzureDestination(service, target)
@@ -222,7 +222,7 @@ def _code(error: HttpResponseError) -> str:
     return "".join(letter for letter in code if letter.isalnum())
 
 
-def _resolver(*, private: bool) -> AbstractResolver:
+def resolver(*, private: bool) -> AbstractResolver:
     """Finds addresses of hosts, and leaves out those that no connection may be made to."""
     import aiohttp
     from aiohttp.abc import ResolveResult

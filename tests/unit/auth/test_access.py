@@ -17,7 +17,7 @@ _AUDIT_ACTIONS = {
     "update-study", "update-study-operation", "bulk-import-store",
 }  # fmt: skip
 """Those of the Azure service."""
-_OUR_OWN = {"undelete", "cancel-operation", "reconcile", "tenant", "fhir"}
+_OUR_OWN = {"subscription", "undelete", "cancel-operation", "reconcile", "tenant", "fhir"}
 _OPEN = {"health", "api_json", "api_yaml", "z_fallback"}
 
 
