@@ -242,9 +242,15 @@ def steps(monkeypatch):
     return SimpleNamespace(status=status, ran=ran)
 
 
-def test_test_runs_linters_then_pytest(steps, capsys):
+def test_test_runs_linters_then_pytest_on_every_folder_of_tests(steps, capsys):
     assert run_cli(["test"]) == 0
-    assert steps.ran[0][1:] == ["-m", "pytest"]
+    assert [ran[1:3] for ran in steps.ran] == [["-m", "pytest"]] * 2
+    folders = {word for ran in steps.ran for word in ran if word.startswith("tests/")}
+    found = {f"tests/{path.parent.name}" for path in (ROOT / "tests").glob("*/conftest.py")}
+    found |= {
+        f"tests/{path.name}" for path in (ROOT / "tests").iterdir() if list(path.glob("test_*"))
+    }
+    assert found <= folders
     assert "lint: ok (" in capsys.readouterr().out
 
 
@@ -258,7 +264,7 @@ def test_arguments_go_to_pytest_alone(steps, capsys):
 def test_whatever_fails_makes_the_exit_status(steps, lint, pytest_status, expected):
     steps.status.update(lint=lint, pytest=pytest_status)
     assert run_cli(["test"]) == expected
-    assert len(steps.ran) == 1  # pytest runs even so
+    assert len(steps.ran) == 2  # pytest runs even so
 
 
 def test_a_reason_to_stop_is_printed_without_a_trace(monkeypatch, capsys):
