@@ -3,6 +3,8 @@
 import     what importing ``function_app`` costs: seconds and megabytes, median of several processes
 store      instances stored and retrieved per second, beside the bare SDK with the same files
            on the same Azurite: one client and eight
+changes    entries of the feed a second, appended and read; instances indexed by a new tag; export
+           beside the SDK's copy of --instances CT; --files small files, stored and imported
 cast       DICOMcast: studies a second (--instances of them), beside the FHIR server's own rate
            with the same transactions; one worker and eight
 cast-churn only if named: --instances studies stored, changed and deleted by eight clients, the
@@ -20,11 +22,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import dicomcast, import_cost, store_and_retrieve
+from bench import changes, dicomcast, import_cost, store_and_retrieve
 
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "import": import_cost.measure,
     "store": store_and_retrieve.measure,
+    "changes": changes.measure,
     "cast": dicomcast.measure,
 }
 ONLY_IF_NAMED: dict[str, Callable[[argparse.Namespace], None]] = {"cast-churn": dicomcast.churn}
@@ -37,6 +40,7 @@ def main() -> int:
     )
     parser.add_argument("what", nargs="*", help="default: all")
     parser.add_argument("--instances", type=int, default=200, help="CT instances of 512 KiB")
+    parser.add_argument("--files", type=int, default=10_000, help="small ones, of changes")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions; medians are shown")
     parser.add_argument("--kills", type=int, default=20, help="of cast-churn")
     arguments = parser.parse_args()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from starlette.requests import Request
 
-from shared.errors import MalformedRequest, UnsupportedMediaType
+from shared.errors import MalformedRequest, RequestTooSlow, UnsupportedMediaType
 from shared.ports import Json, JsonObject
 
 JSON = "application/json"
+
+_MOST_SECONDS = 60
 
 
 async def json_object(req: Request, most: int, *, optional: bool = False) -> JsonObject:
@@ -34,15 +37,21 @@ async def json_body(req: Request, most: int, *, optional: bool = False) -> Json:
         It says that it is something else (spec operations.md §1).
     MalformedRequest
         It is none.
+    RequestTooSlow
+        It has not come within a minute.
     """
     media_type = req.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != JSON and not optional:
         raise UnsupportedMediaType(f"The body must be {JSON}.")
     content = bytearray()
-    async for piece in req.stream():
-        content += piece
-        if len(content) > most:
-            raise MalformedRequest(f"The body may have at most {most} bytes.")
+    try:
+        async with asyncio.timeout(_MOST_SECONDS):
+            async for piece in req.stream():
+                content += piece
+                if len(content) > most:
+                    raise MalformedRequest(f"The body may have at most {most} bytes.")
+    except TimeoutError as error:
+        raise RequestTooSlow(f"A body has to arrive within {_MOST_SECONDS} seconds.") from error
     try:
         body: Json = json.loads(content or b"{}") if optional else json.loads(content)
     except (ValueError, RecursionError):
