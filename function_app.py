@@ -24,6 +24,7 @@ from functions import (
     tenants,
     upkeep,
     wado,
+    worklist,
 )
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
@@ -49,5 +50,6 @@ for module in (
     tenants,
     upkeep,
     wado,
+    worklist,
 ):
     app.register_functions(module.bp)

@@ -23,13 +23,17 @@ async def json_object(req: Request, most: int, *, optional: bool = False) -> Jso
     return body
 
 
-async def json_body(req: Request, most: int, *, optional: bool = False) -> Json:
+async def json_body(
+    req: Request, most: int, *, optional: bool = False, media_type: str = JSON
+) -> Json:
     """The body, JSON of at most ``most`` bytes.
 
     Parameters
     ----------
     optional : bool
         Whether nothing at all is an empty object, and the type need not be said.
+    media_type : str
+        What it has to be.
 
     Raises
     ------
@@ -40,9 +44,9 @@ async def json_body(req: Request, most: int, *, optional: bool = False) -> Json:
     RequestTooSlow
         It has not come within a minute.
     """
-    media_type = req.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != JSON and not optional:
-        raise UnsupportedMediaType(f"The body must be {JSON}.")
+    given = req.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != media_type and not optional:
+        raise UnsupportedMediaType(f"The body must be {media_type}.")
     content = bytearray()
     try:
         async with asyncio.timeout(_MOST_SECONDS):

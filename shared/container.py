@@ -72,6 +72,7 @@ from shared.tags.indexing import TagIndexer
 from shared.tags.registry import TagRegistry
 from shared.update.operation import UPDATE, Updater
 from shared.update.prepared import PreparedVersions
+from shared.worklist.service import WorklistService
 
 if TYPE_CHECKING:
     from azure.cosmos.aio import CosmosClient
@@ -104,6 +105,7 @@ class TenantServices:
     tags: TagIndexer
     cast: CastService | None
     fanout: FanOut
+    worklist: WorklistService
 
     async def align_unfinished(self) -> int:
         """See ``shared.index.align.align_unfinished``."""
@@ -333,6 +335,7 @@ class Services:
             cast=cast,
             tags=indexer,
             fanout=fanout,
+            worklist=WorklistService(documents, ids, clock),
         )
 
     async def _prepare(self, row: TenantRow) -> None:

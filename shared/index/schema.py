@@ -57,7 +57,10 @@ CHANGES = ContainerSchema(
     indexed=(("type",), ("id",), ("bucket",), ("sequence",), ("timestamp",)),
 )
 WORKLIST = ContainerSchema(
-    name="worklist", partition_key="pk", indexed=(("type",), ("partition",), ("version",), ("q",))
+    name="worklist",
+    partition_key="pk",
+    indexed=(("type",), ("partition",), ("version",), ("id",), ("q",)),
+    composite=((Order(("version",), descending=True), Order(("id",))),),
 )
 CONTROL = ContainerSchema(
     name="control", partition_key="kind", indexed=(("kind",), ("id",), ("key",))

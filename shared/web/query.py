@@ -44,11 +44,16 @@ class Scope:
         Levels whose attributes may be matched and are returned.
     path : frozenset of int
         UIDs that the path gives.
+    keys : Mapping
+        Attributes that can be matched, by path.
     """
 
     level: dicom.Level
     levels: tuple[dicom.Level, ...]
     path: frozenset[int] = frozenset()
+    keys: Mapping[tuple[int, ...], dicom.SearchKey] = field(
+        default_factory=lambda: dicom.SEARCH_KEYS, hash=False
+    )
 
 
 _STUDY_UID, _SERIES_UID = tags.STUDY_INSTANCE_UID, tags.SERIES_INSTANCE_UID
@@ -266,7 +271,7 @@ class _Collected:
 
     def _take_filter(self, name: str, value: str) -> None:
         path = _path(name, name)
-        key = dicom.SEARCH_KEYS.get(path)
+        key = self.scope.keys.get(path)
         if key is None and len(path) == 1:
             key = self._extended_key(name, path[0])
         # a UID of the path may be given once more: some clients do (dicomtrolley)
