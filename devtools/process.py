@@ -27,6 +27,22 @@ def run(command: Sequence[str | Path], *, environment: Mapping[str, str] | None 
     ).returncode
 
 
+def run_quietly(
+    command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Run a program as ``run`` does, and keep its output. The exit status, and the output."""
+    done = subprocess.run(  # noqa: S603
+        [str(word) for word in command],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode("utf-8", "replace")
+
+
 def output_of(command: Sequence[str | Path]) -> str | None:
     """What a program prints, or ``None`` where it fails or is not there."""
     try:

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from devtools.environment import (
@@ -18,7 +19,7 @@ from devtools.environment import (
     ensure_venv,
     one_at_a_time,
 )
-from devtools.process import ROOT, Stop, run
+from devtools.process import ROOT, Stop, run, run_quietly
 
 _BIN = VENV / "bin"
 _AUDIT = ROOT / ".venv-audit"
@@ -102,29 +103,51 @@ def _audit() -> int:
     return status
 
 
-_RUNS = [
-    ["-n", "2", "tests/unit", "tests/docs"],
-    ["tests/contract", "tests/integration", "tests/e2e"],
+_UNIT = ["-n", "2", "tests/unit", "tests/docs"]
+_PATIENT = [
+    f"tests/e2e/test_{name}.py"
+    for name in (
+        "crashes", "dicomcast", "export_crash", "isolation", "rebuild", "sign_in",
+        "subscriptions", "update_crash",
+    )
+]  # fmt: skip
+"""Tests with services of their own, which they kill and then wait for more than they work."""
+_SERVICES = [
+    "tests/contract",
+    "tests/integration",
+    "tests/e2e",
+    *(f"--ignore={path}" for path in _PATIENT),
 ]
 
 
 def test(arguments: Sequence[str]) -> int:
     """All that CI runs; with pytest arguments, pytest alone.
 
-    Unit tests run in two processes; those that start services come after them, one by one, for
-    two machines' worth of services would only wait for each other. pytest comes last, so that
-    the output ends with its summary. Whatever fails makes the exit status, and "no tests" (5) is a
-    failure.
+    Unit tests run in two processes. Tests that start services come after them: those that mostly
+    wait beside the others, their output at the end. Whatever fails makes
+    the exit status, and "no tests" (5) is a failure.
     """
     began = time.perf_counter()
     node = _install()
     print(f"installed: ok ({time.perf_counter() - began:.1f} s)", flush=True)
     linted = 0 if arguments else _linters()
     path = os.pathsep.join([str(Path(node.node).parent), os.environ.get("PATH", "")])
-    runs = [list(arguments)] if arguments else _RUNS
     environment = {**os.environ, "PATH": path}
-    tested = [run([PYTHON, "-m", "pytest", *each], environment=environment) for each in runs]
-    return next((status for status in tested if status), linted)
+
+    def pytest(*words: str) -> int:
+        return run([PYTHON, "-m", "pytest", *words], environment=environment)
+
+    if arguments:
+        return pytest(*arguments)
+    statuses = [pytest(*_UNIT)]
+    with ThreadPoolExecutor(1) as beside:
+        command: list[str | Path] = [PYTHON, "-m", "pytest", *_PATIENT]
+        waiting = beside.submit(run_quietly, command, environment=environment)
+        statuses.append(pytest(*_SERVICES))
+        status, output = waiting.result()
+    print(output, flush=True)
+    statuses.append(status)
+    return next((one for one in statuses if one), linted)
 
 
 def bench(arguments: Sequence[str]) -> int:

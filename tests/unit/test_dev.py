@@ -238,19 +238,23 @@ def steps(monkeypatch):
     monkeypatch.setattr(quality, "ensure_venv", lambda: None)
     monkeypatch.setattr(quality, "ensure_node", lambda **_: environment.Node("/x/node", ()))
     monkeypatch.setattr(quality, "run", run)
+    monkeypatch.setattr(quality, "run_quietly", lambda command, **_: (run(command), "output"))
     monkeypatch.setattr(quality, "_CHECKS", (("lint", lambda: status["lint"]),))
     return SimpleNamespace(status=status, ran=ran)
 
 
 def test_test_runs_linters_then_pytest_on_every_folder_of_tests(steps, capsys):
     assert run_cli(["test"]) == 0
-    assert [ran[1:3] for ran in steps.ran] == [["-m", "pytest"]] * 2
+    assert [ran[1:3] for ran in steps.ran] == [["-m", "pytest"]] * 3
     folders = {word for ran in steps.ran for word in ran if word.startswith("tests/")}
     found = {f"tests/{path.parent.name}" for path in (ROOT / "tests").glob("*/conftest.py")}
     found |= {
         f"tests/{path.name}" for path in (ROOT / "tests").iterdir() if list(path.glob("test_*"))
     }
     assert found <= folders
+    left_out = {word.removeprefix("--ignore=") for ran in steps.ran for word in ran if "=" in word}
+    assert left_out <= folders
+    assert all((ROOT / path).exists() for path in left_out)
     assert "lint: ok (" in capsys.readouterr().out
 
 
@@ -264,7 +268,7 @@ def test_arguments_go_to_pytest_alone(steps, capsys):
 def test_whatever_fails_makes_the_exit_status(steps, lint, pytest_status, expected):
     steps.status.update(lint=lint, pytest=pytest_status)
     assert run_cli(["test"]) == expected
-    assert len(steps.ran) == 2  # pytest runs even so
+    assert len(steps.ran) == 3  # pytest runs even so
 
 
 def test_a_reason_to_stop_is_printed_without_a_trace(monkeypatch, capsys):
