@@ -57,7 +57,16 @@ async def json_body(
     except TimeoutError as error:
         raise RequestTooSlow(f"A body has to arrive within {_MOST_SECONDS} seconds.") from error
     try:
-        body: Json = json.loads(content or b"{}") if optional else json.loads(content)
+        body: Json = json.loads(
+            content or b"{}" if optional else content, parse_constant=_refused_constant
+        )
+        # half a surrogate pair is JSON, and no text that could ever be sent again
+        json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise MalformedRequest("The body must be JSON.") from None
     return body
+
+
+def _refused_constant(name: str) -> Json:
+    """``NaN`` and ``Infinity`` are no JSON (RFC 8259 6)."""
+    raise ValueError(name)

@@ -92,9 +92,10 @@ async def change_workitem_state(req: Request, call: Call) -> Response:
     name = _valid(req.path_params["workitem"])
     body = await json_body(req, _MOST_BODY, media_type=_DICOM_JSON)
     try:
-        change = await call.tenant.worklist.change_state(
-            call.partition.folded, name, data_set_of(body)
-        )
+        data_set = data_set_of(body)
+        for transaction in (data_set.get("00081195") or {}).get("Value") or ():
+            _valid(transaction)
+        change = await call.tenant.worklist.change_state(call.partition.folded, name, data_set)
     except (BadRequest, NotFound, StateConflict) as error:
         return _warned(req, error)
     if change.warning is None:

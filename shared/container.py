@@ -320,7 +320,7 @@ class Services:
                 documents, blobs, remover, queue=queue, clock=clock, tenant=row.tenant
             ),
             expiry=ExpiryService(documents, remover, partitions, clock),
-            restore=RestoreService(documents, blobs, committer, clock),
+            restore=RestoreService(documents, blobs, committer, clock, indexer=indexer),
             completer=completer,
             operations=operations,
             export=export if settings.export.credentials else None,

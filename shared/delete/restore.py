@@ -17,6 +17,7 @@ from shared.index.commit import Committer, Outcome
 from shared.index.documents import NewInstance, iso
 from shared.index.schema import INDEX
 from shared.ports import Blobs, Clock, Delete, Document, Documents, JsonObject, Operation, Replace
+from shared.tags.indexing import TagIndexer
 from shared.where import And, Eq, Order
 
 _PAGE = 50
@@ -38,12 +39,19 @@ class RestoreService:
     """Undelete of one tenant, for operators."""
 
     def __init__(
-        self, documents: Documents, blobs: Blobs, committer: Committer, clock: Clock
+        self,
+        documents: Documents,
+        blobs: Blobs,
+        committer: Committer,
+        clock: Clock,
+        *,
+        indexer: TagIndexer | None = None,
     ) -> None:
         self._documents = documents
         self._blobs = blobs
         self._committer = committer
         self._clock = clock
+        self._indexer = indexer
 
     async def restore(
         self, partition: str, study: str, series: str | None = None, instance: str | None = None
@@ -80,6 +88,9 @@ class RestoreService:
             if len(page) < _PAGE:
                 break
             after = [page[-1]["version"]]
+        if total.restored and self._indexer is not None:
+            # tags may have been added since the deletion
+            await self._indexer.catch_up({pk}, 0)
         if not total.restored and not total.replaced:
             raise InstanceNotFound("Nothing deleted is left to be restored.")
         return total

@@ -148,8 +148,11 @@ class TagList:
 
     @cached_property
     def checked(self) -> Mapping[int, str]:
-        """The VR that an element must have, by tag (spec §7)."""
-        return {entry.tag: entry.vr for entry in self.entries}
+        """The VR that an element must have, by tag (spec §7).
+
+        Private elements are left out: under the same tag another creator may have another one.
+        """
+        return {entry.tag: entry.vr for entry in self.entries if entry.creator is None}
 
 
 NO_TAGS: Final = TagList()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -21,6 +22,7 @@ from shared.tags.models import (
 )
 
 _MOST_ATTEMPTS: Final = 20
+_KNOWN_FOR_S: Final = 60.0
 
 
 class TagNotFound(NotFound):
@@ -41,16 +43,19 @@ class TagRegistry:
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
         self._known: TagList | None = None
+        self._read_at = 0.0
 
     async def read(self) -> TagList:
         """The list as it is now."""
         document = await self._documents.get(CONTROL.name, KIND, DOCUMENT)
-        self._known = _list(document)
+        self._known, self._read_at = _list(document), time.monotonic()
         return self._known
 
     async def known(self) -> TagList:
         """The list as this process last saw it. Who relies on it looks again when it is done."""
-        return await self.read() if self._known is None else self._known
+        if self._known is None or time.monotonic() - self._read_at > _KNOWN_FOR_S:
+            return await self.read()
+        return self._known
 
     async def get(self, tag: int) -> ExtendedTag:
         """One tag.

@@ -11,6 +11,7 @@ Spec worklist.md §3–§9; PS3.4 CC.1.1 (states), PS3.18 11.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -32,6 +33,7 @@ SCHEDULED, IN_PROGRESS, COMPLETED, CANCELED = "SCHEDULED", "IN PROGRESS", "COMPL
 ALREADY_CANCELED: Final = "The UPS is already in the requested state of CANCELED."
 
 _ID: Final = "item"
+_MOST_BYTES: Final = 1024 * 1024
 _TRANSACTION_UID = "00081195"
 _SOP_CLASS, _SOP_INSTANCE = "00080016", "00080018"
 _STATE, _LABEL, _MODIFIED = "00741000", "00741202", "00404010"
@@ -279,6 +281,8 @@ class WorklistService:
             "q": terms_of(data_set),
             "d": dict(sorted(data_set.items())),
         }
+        if len(json.dumps(body["d"])) > _MOST_BYTES:
+            raise MalformedRequest(f"A work item may have at most {_MOST_BYTES} bytes.")
         try:
             await self._documents.commit(WORKLIST.name, body["pk"], [Replace(body, document.etag)])
         except OperationRefused as refused:

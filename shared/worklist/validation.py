@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from shared.ports import JsonObject
 from shared.worklist.tables import ALWAYS, FINAL, MACROS, TOP, Row
 
 _DEEPEST: Final = 16
+_TAG: Final = re.compile("[0-9A-F]{8}")
 
 
 def data_set_of(body: Any) -> JsonObject:
@@ -31,7 +33,7 @@ def _shaped(data_set: JsonObject, depth: int) -> JsonObject:
     found: JsonObject = {}
     for name, element in data_set.items():
         key = name.upper()
-        if len(key) != 8 or not key.isascii() or not _is_hex(key):
+        if _TAG.fullmatch(key) is None:
             raise MalformedRequest(f"'{_word(name)}' is no tag of eight hexadecimal digits.")
         if not isinstance(element, dict):
             raise MalformedRequest(f"{_named(int(key, 16))}: the element is no object.")
@@ -45,7 +47,7 @@ def _element(tag: int, element: JsonObject, depth: int) -> JsonObject:
     known = tags.entry(tag)
     expected = known.vr.replace(" or ", " ").split() if known is not None else []
     vr = element.get("vr", expected[0] if expected else None)
-    if not isinstance(vr, str) or len(vr) != 2 or (expected and vr not in (*expected, "UN")):
+    if not isinstance(vr, str) or len(vr) != 2 or (expected and vr not in _allowed(expected)):
         raise MalformedRequest(f"{_named(tag)}: the VR must be {' or '.join(expected) or 'given'}.")
     values = element.get("Value")
     if values is not None and not isinstance(values, list):
@@ -60,6 +62,11 @@ def _element(tag: int, element: JsonObject, depth: int) -> JsonObject:
         raise MalformedRequest(f"{_named(tag)}: an item is no object.")
     items = [_shaped(item or {}, depth + 1) for item in values or ()]
     return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+
+
+def _allowed(expected: list[str]) -> list[str]:
+    """A value may be of unknown VR, but not a sequence: its items could not be looked at."""
+    return expected if "SQ" in expected else [*expected, "UN"]
 
 
 def require_rules(data_set: JsonObject, *, creating: bool) -> None:
@@ -155,11 +162,3 @@ def _named(tag: int, above: Sequence[int] = ()) -> str:
 
 def _word(text: str) -> str:
     return "".join(letter for letter in text[:40] if letter.isalnum())
-
-
-def _is_hex(text: str) -> bool:
-    try:
-        int(text, 16)
-    except ValueError:
-        return False
-    return True

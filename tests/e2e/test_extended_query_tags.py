@@ -252,6 +252,14 @@ def test_private_tags(main: httpx.Client) -> None:
     assert show(main, "00091010")["privateCreator"] == "ACME 1"
     uids = {ds.SOPInstanceUID, unknown.SOPInstanceUID}
     assert uids <= found(main, "/instances", **{"00091010": "colour"})
+    other = dicom.ct()
+    other.add_new(0x00090010, "LO", "OTHER")
+    other.add_new(0x00091010, "FD", 1.5)
+    for major in (1, 2):
+        other.SOPInstanceUID = dicom.new_uid()
+        assert store(main, other, major=major) == [200]
+    [metadata, _] = main.get(f"/studies/{other.StudyInstanceUID}/metadata").json()
+    assert metadata["00091010"] == {"vr": "FD", "Value": [1.5]}
     late = dicom.ct()
     late.add_new(0x00090011, "LO", "ACME 1")
     late.add_new(0x00091110, "SH", "Colour")

@@ -240,6 +240,7 @@ def test_states(http: httpx.Client) -> None:
     for target in ("COMPLETED", "CANCELED"):
         assert put(http, uid, state(target, transaction)).status_code == 400
     for body in (state("IN PROGRESS", None), state(None, transaction),
+                 state("IN PROGRESS", "abc"), state("IN PROGRESS", "1" * 65),
                  state("in progress", transaction), state("SCHEDULED", transaction)):  # fmt: skip
         assert put(http, uid, body).status_code == 400
     unknown = put(http, dicom.new_uid(), state("IN PROGRESS", transaction))

@@ -9,6 +9,7 @@ import pytest
 
 from shared.adapters.system import RandomIds
 from shared.config import Limits
+from shared.delete.restore import RestoreService
 from shared.errors import Unavailable
 from shared.index.commit import Committer
 from shared.index.replacement import Replacer
@@ -167,3 +168,18 @@ async def test_the_operation_killed_at_each_write(tenant: Tenant) -> None:
     for body in await tenant.indexed("instance"):
         assert body["q"][tags.entries[0].key] == "m"  # type: ignore[index]
     assert at > 3
+
+
+async def test_an_undelete_brings_tags_that_came_since(tenant: Tenant) -> None:
+    await tenant.store(dicom.base(PatientSex="M"))
+    await tenant.delete.delete("Microsoft.Default", dicom.STUDY)
+    indexer = _indexer(tenant)
+    [sex] = await _added(indexer, _SEX)
+    committer = Committer(tenant.documents, RandomIds(), tenant.clock)
+    restore = RestoreService(
+        tenant.documents, tenant.blobs, committer, tenant.clock, indexer=indexer
+    )
+    await restore.restore("Microsoft.Default", dicom.STUDY)
+    for kind in ("study", "series", "instance"):
+        [body] = await tenant.indexed(kind)
+        assert body["q"][sex.key] == "m"  # type: ignore[index]

@@ -34,7 +34,8 @@ async def test_json_in_pieces() -> None:
 
 
 async def test_what_is_refused() -> None:
-    for content in (b"", b"{", b"\xff", b"[" * 100_000, b'{"a": 1} x'):
+    for content in (b"", b"{", b"\xff", b"[" * 100_000, b'{"a": 1} x', b"[NaN]", b"[-Infinity]",
+                    b'["\\ud800"]'):  # fmt: skip
         with pytest.raises(MalformedRequest):
             await json_body(_request([content]), 1_000_000)
     with pytest.raises(MalformedRequest, match="object"):

@@ -119,7 +119,8 @@ def test_what_has_no_value() -> None:
         [{"00100010": {"vr": 7}}], [{"00100010": {"vr": "LO"}}],
         [{"00100010": {"vr": "PN", "Value": "x"}}], [{"00404025": {"vr": "SQ", "Value": [1]}}],
         [{"00100020": {"vr": "LO", "Value": [["x"]]}}], [{"00091001": {}}],
-        [{"0040a370": {"vr": "SQ"}, "0040A370": {"vr": "SQ"}}],
+        [{"0040a370": {"vr": "SQ"}, "0040A370": {"vr": "SQ"}}], [{"0010_010": {"vr": "LO"}}],
+        [{"00741216": {"vr": "UN", "Value": ["x"]}}], [{"0074100E": {"vr": "UN"}}],
     ],
 )  # fmt: skip
 def test_what_is_no_data_set(body: Any) -> None:
@@ -133,3 +134,13 @@ def test_nesting_has_an_end() -> None:
         deep = {"0040A730": {"vr": "SQ", "Value": [deep]}}
     with pytest.raises(MalformedRequest, match="deep"):
         data_set_of([deep])
+
+
+async def test_an_item_does_not_grow_without_end(documents: TroubledDocuments) -> None:
+    worklist = _service(documents)
+    uid = await _created(worklist)
+    half = {"00404005": value("DT", "2026"), "00091001": value("UT", "x" * 700_000)}
+    await worklist.update("p", uid, None, half)
+    with pytest.raises(MalformedRequest, match="bytes"):
+        await worklist.update("p", uid, None, {"00091002": value("UT", "x" * 700_000)})
+    assert "00091002" not in await worklist.retrieve("p", uid)
