@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import tempfile
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 from azure.storage.blob.aio import ContainerClient
 
-from bench.store_and_retrieve import _DICOM, _files
+from bench.stand import DICOM, ct_files, service
 from shared.ports import JsonObject
 from tests.support import dicom
-from tests.support.azurite import account_of, azurite_running
+from tests.support.azurite import account_of
 from tests.support.export import new_place
 from tests.support.server import Server
 
@@ -25,14 +23,8 @@ _AT_ONCE = 8
 
 def measure(arguments: argparse.Namespace) -> None:
     """Print a table: each rate, and that of its yardstick where there is one."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "azurite").mkdir()
-        with (
-            azurite_running(folder / "azurite", in_memory=False) as connection,
-            Server(connection=connection, data=folder / "data", seed=True) as server,
-        ):
-            asyncio.run(_measure(arguments, connection, server))
+    with service() as (connection, server):
+        asyncio.run(_measure(arguments, connection, server))
 
 
 async def _measure(arguments: argparse.Namespace, connection: str, server: Server) -> None:
@@ -98,12 +90,12 @@ async def _reindex(client: httpx.AsyncClient, count: int) -> None:
 
 async def _export(client: httpx.AsyncClient, connection: str, count: int) -> None:
     """Half a megabyte each, beside the SDK that downloads and uploads the same files."""
-    files = _files(count)
+    files = ct_files(count)
     waiting = iter(files)
 
     async def store() -> None:
         for data in waiting:
-            answer = await client.post("/studies", content=data, headers=_DICOM)
+            answer = await client.post("/studies", content=data, headers=DICOM)
             assert answer.status_code == 200, answer.text
 
     await asyncio.gather(*(store() for _ in range(_AT_ONCE)))

@@ -5,53 +5,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import httpx
 import psutil
 
+from bench.stand import DICOM, ct_files, service
 from shared.adapters.azure.clients import blob_service
 from shared.config import StorageConnection
-from tests.support import dicom
-from tests.support.azurite import azurite_running
 from tests.support.server import Server
 
 _ACCEPT = {"Accept": "application/dicom; transfer-syntax=*"}
-_DICOM = {"Content-Type": "application/dicom"}
 
 
 def measure(arguments: argparse.Namespace) -> None:
     """Print a table: rates of the service, of the bare SDK, and their ratio."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "azurite").mkdir()
-        with (
-            azurite_running(folder / "azurite", in_memory=False) as connection,
-            Server(connection=connection, data=folder / "data", seed=True) as server,
-        ):
-            asyncio.run(_measure(arguments, connection, server))
-
-
-def _files(count: int) -> list[bytes]:
-    """CT instances of half a megabyte in series of 100."""
-    study = dicom.new_uid()
-    files = []
-    for number in range(count):
-        if number % 100 == 0:
-            series = dicom.new_uid()
-        ds = dicom.ct(
-            StudyInstanceUID=study,
-            SeriesInstanceUID=series,
-            InstanceNumber=number,
-            Rows=512,
-            Columns=512,
-            PixelData=bytes(512 * 512 * 2),
-        )
-        files.append(dicom.part10(ds))
-    return files
+    with service() as (connection, server):
+        asyncio.run(_measure(arguments, connection, server))
 
 
 async def _measure(arguments: argparse.Namespace, connection: str, server: Server) -> None:
@@ -59,7 +30,7 @@ async def _measure(arguments: argparse.Namespace, connection: str, server: Serve
     for clients in (1, 8):
         rows: dict[str, list[tuple[float, float, float]]] = {"store": [], "retrieve": []}
         for _ in range(arguments.rounds):
-            files = _files(arguments.instances)
+            files = ct_files(arguments.instances)
             process = psutil.Process(server.pid)
             async with httpx.AsyncClient(
                 base_url=f"{server.base_url}/main/v2", timeout=120
@@ -104,7 +75,7 @@ async def _store(
 
     def item(number: int, data: bytes) -> Callable[[], Awaitable[None]]:
         async def store() -> None:
-            answer = await client.post("/studies", content=data, headers=_DICOM)
+            answer = await client.post("/studies", content=data, headers=DICOM)
             assert answer.status_code == 200, answer.text
             urls[number] = answer.json()["00081199"]["Value"][0]["00081190"]["Value"][0]
 

@@ -16,6 +16,10 @@ from shared.dicom.pixel_notes import PixelNotes
 from shared.dicom.vr import EXPLICIT_LE
 from shared.errors import NotDicom
 
+IMPLEMENTATION_CLASS_UID: Final = "2.25.80964924260023026244148360240989177478"
+IMPLEMENTATION_VERSION_NAME: Final = "SERVERLESS_DICOM"
+"""What (0002,0012) and (0002,0013) say in files that the service writes (PS3.10 7.1)."""
+
 _PREAMBLE: Final = 132
 _MOST_META_BYTES: Final = 1024 * 1024
 _INFLATED_AT_ONCE: Final = 1024 * 1024

@@ -58,7 +58,7 @@ def _has_decoder(transfer_syntax_uid: str) -> bool:
 
     try:
         return bool(get_decoder(transfer_syntax_uid).is_available)
-    except NotImplementedError:
+    except NotImplementedError:  # so pydicom says that it does not know the transfer syntax
         return False
 
 

@@ -22,7 +22,11 @@ from typing import Final
 from shared.dicom import tags, transfer_syntax
 from shared.dicom.frames import FrameTable
 from shared.dicom.json_model import little_endian
-from shared.dicom.part10 import FileMeta
+from shared.dicom.part10 import (
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    FileMeta,
+)
 from shared.dicom.pixel_notes import PIXEL_ELEMENTS
 from shared.dicom.pixels import NativeFrame, can_decode, can_encode, decoded_description
 from shared.dicom.pixels import encoded_description as described_as
@@ -45,9 +49,6 @@ from shared.ports import ByteSpan
 from shared.retrieve.content import inflating
 from shared.retrieve.decoding import in_threads, recoding
 from shared.retrieve.window import Window
-
-IMPLEMENTATION_CLASS_UID: Final = "2.25.80964924260023026244148360240989177478"
-IMPLEMENTATION_VERSION_NAME: Final = "SERVERLESS_DICOM"
 
 TARGETS: Final = frozenset(
     {transfer_syntax.EXPLICIT_LE, transfer_syntax.DEFLATED, *transfer_syntax.ENCODABLE}

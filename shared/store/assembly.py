@@ -17,6 +17,7 @@ from shared.config import Limits
 from shared.dicom import tags, transfer_syntax
 from shared.dicom.instance import Identifiers
 from shared.dicom.json_reader import BulkValue, JsonFault, element, encoded, head, text_of
+from shared.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from shared.errors import MalformedRequest, PayloadTooLarge
 from shared.store.bulk_parts import (
     BulkPart,
@@ -32,7 +33,6 @@ from shared.store.spool import Spool
 from shared.web.media_types import DICOM_JSON, parse_media_type
 from shared.web.multipart import Part
 
-IMPLEMENTATION_UID: Final = "2.25.174830563459421087395634890217340981221"
 _PIXELS: Final = frozenset({tags.PIXEL_DATA})
 _PIECE: Final = 64 * 1024
 _UNDEFINED: Final = 0xFFFFFFFF
@@ -240,10 +240,11 @@ class _File:
             (0x00020002, text_of(self._data_set, tags.SOP_CLASS_UID) or ""),
             (0x00020003, text_of(self._data_set, tags.SOP_INSTANCE_UID) or ""),
             (tags.TRANSFER_SYNTAX_UID, syntax),
-            (0x00020012, IMPLEMENTATION_UID),
+            (0x00020012, IMPLEMENTATION_CLASS_UID),
         )
         meta = element(0x00020001, "OB", b"\0\1")
         meta += b"".join(element(tag, "UI", uid.encode()) for tag, uid in uids)
+        meta += element(0x00020013, "SH", IMPLEMENTATION_VERSION_NAME.encode())
         yield (
             bytes(128) + b"DICM" + element(0x00020000, "UL", len(meta).to_bytes(4, "little")) + meta
         )

@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from shared.adapters.azure.blobs import AzureBlobs, ensure_container
 from shared.adapters.azure.clients import blob_service, cosmos_client, queue_service, table_service
 from shared.adapters.azure.cosmos import CosmosDocuments, create_containers
+from shared.adapters.azure.transport import Transport
 from shared.adapters.sqlite.documents import SqliteDocuments
 from shared.config import CosmosConnection, StorageConnection
 from shared.ports import Documents, JsonObject
@@ -165,3 +168,23 @@ async def table_client(storage: StorageConnection) -> AsyncIterator[Any]:
 def fresh_name() -> str:
     """A name for a container or a queue that no other test uses."""
     return f"c{next(_numbers)}-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+async def blobs(blob_client: Any, fresh_name: str) -> AzureBlobs:
+    await ensure_container(blob_client, fresh_name)
+    return AzureBlobs(blob_client, fresh_name)
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts the HTTP requests by method."""
+    counted: Counter[str] = Counter()
+    send = Transport.send
+
+    async def counting(self: Transport, request: Any, **options: Any) -> Any:
+        counted[request.method] += 1
+        return await send(self, request, **options)
+
+    monkeypatch.setattr(Transport, "send", counting)
+    return counted

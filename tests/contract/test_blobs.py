@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
 import os
 import tracemalloc
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,37 +19,12 @@ from shared.adapters.azure.transport import Transport
 from shared.config import StorageConnection
 from shared.errors import (
     AlreadyStored,
-    BlobNotFound,
     PreconditionFailed,
-    RangeNotSatisfiable,
     Throttled,
     Unavailable,
 )
 from shared.ports import ByteSpan
-from shared.retrieve.content import close
-
-KEY = "instances/Microsoft.Default/1.2/1.2.3/1.2.3.4/0000000000000000001.dcm"
-BIG = os.urandom(2 * PIECE + 12_345)
-
-
-@pytest.fixture
-async def blobs(blob_client: Any, fresh_name: str) -> AzureBlobs:
-    await ensure_container(blob_client, fresh_name)
-    return AzureBlobs(blob_client, fresh_name)
-
-
-@pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Counts the HTTP requests by method."""
-    counted: Counter[str] = Counter()
-    send = Transport.send
-
-    async def counting(self: Transport, request: Any, **options: Any) -> Any:
-        counted[request.method] += 1
-        return await send(self, request, **options)
-
-    monkeypatch.setattr(Transport, "send", counting)
-    return counted
+from tests.support.blobs import BIG, KEY, drain, in_pieces, put, read
 
 
 @pytest.fixture
@@ -60,25 +33,6 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("initial_backoff", "increment_base", "random_jitter_range"):
         monkeypatch.setitem(clients._RETRY, name, 0)
     monkeypatch.setattr(blob_reader, "_PAUSE_S", 0)
-
-
-async def _in_pieces(content: bytes, size: int) -> AsyncIterator[bytes]:
-    for offset in range(0, len(content), size):
-        yield content[offset : offset + size]
-
-
-async def _put(blobs: AzureBlobs, key: str, content: bytes, size: int = 64 * 1024) -> None:
-    stored = await blobs.put(key, _in_pieces(content, size))
-    assert (stored.size, stored.sha256) == (len(content), hashlib.sha256(content).digest())
-
-
-async def _read(blobs: AzureBlobs, key: str, span: ByteSpan | None = None) -> bytes:
-    return b"".join([piece async for piece in await blobs.read(key, span)])
-
-
-async def _drain(reading: AsyncIterator[bytes]) -> None:
-    async for _ in reading:
-        await asyncio.sleep(0)
 
 
 async def _list(blobs: AzureBlobs, prefix: str) -> list[str]:
@@ -105,8 +59,8 @@ async def _list(blobs: AzureBlobs, prefix: str) -> list[str]:
     ],
 )
 async def test_what_is_put_is_read_back(blobs, size, chunk):
-    await _put(blobs, KEY, BIG[:size], chunk)
-    assert await _read(blobs, KEY) == BIG[:size]
+    await put(blobs, KEY, BIG[:size], chunk)
+    assert await read(blobs, KEY) == BIG[:size]
 
 
 async def test_empty_chunks_do_no_harm(blobs):
@@ -115,42 +69,42 @@ async def test_empty_chunks_do_no_harm(blobs):
             yield piece
 
     await blobs.put(KEY, chunks())
-    assert await _read(blobs, KEY) == b"a" + BIG[:PIECE] + b"z"
+    assert await read(blobs, KEY) == b"a" + BIG[:PIECE] + b"z"
 
 
 async def test_small_blob_is_one_request_each_way(blobs, requests):
-    await _put(blobs, KEY, BIG[:PIECE])
+    await put(blobs, KEY, BIG[:PIECE])
     assert requests == {"PUT": 1}
-    await _read(blobs, KEY)
+    await read(blobs, KEY)
     assert requests == {"PUT": 1, "GET": 1}
-    await _read(blobs, KEY, ByteSpan(5, 100))
+    await read(blobs, KEY, ByteSpan(5, 100))
     assert requests["GET"] == 2
 
 
 async def test_big_blob_is_one_request_a_block_and_one_for_the_list(blobs, requests):
-    await _put(blobs, KEY, BIG)
+    await put(blobs, KEY, BIG)
     assert requests == {"PUT": 4}
-    await _read(blobs, KEY)
+    await read(blobs, KEY)
     assert requests["GET"] == 1
 
 
 @pytest.mark.parametrize("size", [0, 100, PIECE + 100])
 async def test_existing_key_is_not_written_again(blobs, size):
-    await _put(blobs, KEY, b"first")
+    await put(blobs, KEY, b"first")
     with pytest.raises(AlreadyStored):
-        await blobs.put(KEY, _in_pieces(BIG[:size], 65_536))
-    assert await _read(blobs, KEY) == b"first"
+        await blobs.put(KEY, in_pieces(BIG[:size], 65_536))
+    assert await read(blobs, KEY) == b"first"
 
 
 async def test_of_writers_at_once_one_wins_with_its_own_content(blobs):
     contents = [bytes([number]) * (PIECE + 1_000) for number in range(4)]
     outcomes = await asyncio.gather(
-        *(blobs.put(KEY, _in_pieces(content, 500_000)) for content in contents),
+        *(blobs.put(KEY, in_pieces(content, 500_000)) for content in contents),
         return_exceptions=True,
     )
     (winner,) = [n for n, outcome in enumerate(outcomes) if not isinstance(outcome, Exception)]
     assert sum(isinstance(outcome, AlreadyStored) for outcome in outcomes) == 3
-    assert await _read(blobs, KEY) == contents[winner]
+    assert await read(blobs, KEY) == contents[winner]
 
 
 @pytest.mark.parametrize("good", [0, 1_000, PIECE + 1_000, 3 * PIECE])
@@ -167,8 +121,8 @@ async def test_what_the_iterator_raises_passes_through_and_nothing_appears(blobs
         await blobs.put(KEY, chunks())
     assert await blobs.info(KEY) is None
     assert await _list(blobs, "") == []
-    await _put(blobs, KEY, b"later")
-    assert await _read(blobs, KEY) == b"later"
+    await put(blobs, KEY, b"later")
+    assert await read(blobs, KEY) == b"later"
 
 
 async def test_cancelled_put_leaves_nothing(blobs):
@@ -223,7 +177,7 @@ async def test_memory_of_a_transfer_does_not_grow_with_its_size(blobs):
         await blobs.put(KEY, chunks())
         written = tracemalloc.get_traced_memory()[1]
         tracemalloc.reset_peak()
-        await _drain(await blobs.read(KEY))
+        await drain(await blobs.read(KEY))
         read = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -250,146 +204,11 @@ async def test_lost_answer_of_a_write_is_no_conflict(
 
     monkeypatch.setattr(Transport, "send", lossy)
     for key, content in (("small", b"x"), ("big", BIG)):
-        await _put(blobs, key, content)
-        assert await _read(blobs, key) == content
+        await put(blobs, key, content)
+        assert await read(blobs, key) == content
     assert len(lost) == 1 + 3 + 1
     await blobs.close()
-    assert await _read(patient, "big") == BIG
-
-
-# Read -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("offset", "length"),
-    [
-        (0, 1),
-        (5, 10),
-        (0, PIECE),
-        (1, PIECE),
-        (PIECE - 1, 2),
-        (PIECE, PIECE + 1),
-        (100, len(BIG) - 100),
-        (len(BIG) - 1, 1),
-        (len(BIG) - 1, 10 * PIECE),
-        (3, 10 * PIECE),
-    ],
-)
-async def test_span(blobs, offset, length):
-    await _put(blobs, KEY, BIG, PIECE)
-    assert await _read(blobs, KEY, ByteSpan(offset, length)) == BIG[offset : offset + length]
-
-
-@pytest.mark.parametrize("size", [0, 10])
-async def test_span_that_begins_past_the_end(blobs, size):
-    await _put(blobs, KEY, BIG[:size])
-    for offset in (size, size + 1, 10 * PIECE):
-        with pytest.raises(RangeNotSatisfiable) as caught:
-            await blobs.read(KEY, ByteSpan(offset, 5))
-        assert caught.value.size == size
-
-
-async def test_pieces_are_at_most_four_mebibytes(blobs):
-    await _put(blobs, KEY, BIG, PIECE)
-    sizes = [len(piece) async for piece in await blobs.read(KEY)]
-    assert max(sizes) <= PIECE
-    assert sum(sizes) == len(BIG)
-
-
-async def test_absent_blob_is_known_before_the_first_byte(blobs):
-    for span in (None, ByteSpan(5, 5)):
-        with pytest.raises(BlobNotFound):
-            await blobs.read("absent", span)
-
-
-@pytest.fixture
-def connections(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The answers of the store to ``GET``, as aiohttp holds them."""
-    answers: list[Any] = []
-    send = Transport.send
-
-    async def noting(self: Transport, request: Any, **options: Any) -> Any:
-        answer = await send(self, request, **options)
-        if request.method == "GET":
-            answers.append(answer)
-        return answer
-
-    monkeypatch.setattr(Transport, "send", noting)
-    return answers
-
-
-@pytest.mark.parametrize("pieces", [0, 1, 2])
-async def test_reading_that_is_given_up_releases_its_connection(blobs, connections, pieces):
-    await _put(blobs, KEY, BIG, PIECE)
-    reading = await blobs.read(KEY)
-    for _ in range(pieces):
-        await anext(reading)
-    await close(reading)  # as retrieval does: it asks whether there is something to close
-    (answer,) = connections
-    assert answer.is_closed
-    assert await _read(blobs, KEY) == BIG
-
-
-async def test_reading_to_the_end_keeps_the_connection_for_the_next(blobs, connections):
-    await _put(blobs, KEY, b"x" * 1_000)
-    for _ in range(3):
-        await _read(blobs, KEY)
-    assert all(answer.is_closed for answer in connections)
-
-
-async def test_first_piece_comes_before_the_last_is_read(blobs):
-    await _put(blobs, KEY, BIG, PIECE)
-    reading = await blobs.read(KEY)
-    first = await anext(reading)
-    assert 0 < len(first) < len(BIG)
-    assert first + b"".join([piece async for piece in reading]) == BIG
-
-
-@pytest.fixture
-def breaking(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many of the answers from here on break off after their first piece."""
-    from azure.core.exceptions import IncompleteReadError
-    from azure.core.rest._aiohttp import RestAioHttpTransportResponse
-
-    left = [0]
-    whole = RestAioHttpTransportResponse.iter_raw
-
-    async def broken(self: Any, **options: Any) -> AsyncIterator[bytes]:
-        async for piece in whole(self, **options):
-            yield piece
-            if left[0]:
-                left[0] -= 1
-                raise IncompleteReadError("broken off")
-
-    monkeypatch.setattr(RestAioHttpTransportResponse, "iter_raw", broken)
-    return left
-
-
-async def test_stream_that_breaks_goes_on_where_it_was(blobs, breaking, requests):
-    await _put(blobs, KEY, BIG, PIECE)
-    breaking[0] = 3
-    assert await _read(blobs, KEY, ByteSpan(10, len(BIG) - 20)) == BIG[10:-10]
-    assert requests["GET"] == 4
-
-
-async def test_stream_that_breaks_again_and_again_is_unavailable(blobs, breaking):
-    await _put(blobs, KEY, BIG, PIECE)
-    breaking[0] = 4
-    with pytest.raises(Unavailable):
-        await _read(blobs, KEY)
-
-
-@pytest.mark.parametrize("again", [False, True])
-async def test_blob_that_is_gone_or_another_is_not_mixed_in(blobs, breaking, again):
-    await _put(blobs, KEY, BIG, PIECE)
-    reading = await blobs.read(KEY)
-    await anext(reading)
-    await blobs.delete(KEY)
-    if again:
-        await _put(blobs, KEY, bytes(len(BIG)), PIECE)
-    breaking[0] = 1
-    with pytest.raises(BlobNotFound):
-        await _drain(reading)
+    assert await read(patient, "big") == BIG
 
 
 # The rest ---------------------------------------------------------------------------------
@@ -397,7 +216,7 @@ async def test_blob_that_is_gone_or_another_is_not_mixed_in(blobs, breaking, aga
 
 async def test_info(blobs):
     before = datetime.now(UTC) - timedelta(seconds=5)
-    await _put(blobs, KEY, b"12345")
+    await put(blobs, KEY, b"12345")
     info = await blobs.info(KEY)
     assert (info.key, info.size) == (KEY, 5)
     assert before <= info.created <= datetime.now(UTC) + timedelta(seconds=5)
@@ -405,20 +224,20 @@ async def test_info(blobs):
 
 
 async def test_delete_twice_is_no_error(blobs):
-    await _put(blobs, KEY, b"x")
+    await put(blobs, KEY, b"x")
     assert await blobs.delete(KEY) is True
     assert await blobs.delete(KEY) is False
     assert await blobs.info(KEY) is None
 
 
 async def test_delete_of_what_was_written_anew_is_refused(blobs):
-    await _put(blobs, KEY, b"x")
+    await put(blobs, KEY, b"x")
     before = await blobs.info(KEY)
     await blobs.delete(KEY)
-    await _put(blobs, KEY, b"y")
+    await put(blobs, KEY, b"y")
     with pytest.raises(PreconditionFailed):
         await blobs.delete(KEY, before.etag)
-    assert await _read(blobs, KEY) == b"y"
+    assert await read(blobs, KEY) == b"y"
     now = await blobs.info(KEY)
     assert await blobs.delete(KEY, now.etag) is True
     assert await blobs.delete(KEY, now.etag) is False
@@ -426,7 +245,7 @@ async def test_delete_of_what_was_written_anew_is_refused(blobs):
 
 async def test_list_is_by_prefix_and_in_order(blobs):
     for key in ("b/2", "a/1", "b/10", "c", "b", "b/ü"):
-        await _put(blobs, key, b"x")
+        await put(blobs, key, b"x")
     assert await _list(blobs, "b") == ["b", "b/10", "b/2", "b/ü"]
     assert await _list(blobs, "b/") == ["b/10", "b/2", "b/ü"]
     assert await _list(blobs, "z") == []
@@ -437,20 +256,20 @@ async def test_list_is_by_prefix_and_in_order(blobs):
 async def test_a_listing_goes_on_at_a_page_that_it_gave(blobs):
     keys = [f"p/{number:02}" for number in range(7)]
     for key in [*keys, "q"]:
-        await _put(blobs, key, b"x")
+        await put(blobs, key, b"x")
     blobs.blobs_in_page = 3
     pages = [page async for page in blobs.pages("p/")]
     assert [[info.key for info in page.blobs] for page in pages] == [keys[:3], keys[3:6], keys[6:]]
     await blobs.delete(keys[3])
-    await _put(blobs, "p/031", b"x")
+    await put(blobs, "p/031", b"x")
     again = [info.key async for page in blobs.pages("p/", pages[1].marker) for info in page.blobs]
     assert again == ["p/031", *keys[4:]]
 
 
 @pytest.mark.parametrize("key", ["a b", "ü/😀", "a%2Fb", "a+b?c&d#e", "(1)'\"~"])
 async def test_key_may_have_any_character(blobs, key):
-    await _put(blobs, key, b"x")
-    assert await _read(blobs, key) == b"x"
+    await put(blobs, key, b"x")
+    assert await read(blobs, key) == b"x"
     assert await _list(blobs, key) == [key]
     assert await blobs.delete(key)
 
@@ -480,8 +299,8 @@ async def _answering(status: int, headers: str = "") -> tuple[asyncio.Server, St
 
 
 CALLS: dict[str, Callable[[AzureBlobs], Any]] = {
-    "put": lambda blobs: blobs.put("k", _in_pieces(b"x", 1)),
-    "put of a big one": lambda blobs: blobs.put("k", _in_pieces(BIG, PIECE)),
+    "put": lambda blobs: blobs.put("k", in_pieces(b"x", 1)),
+    "put of a big one": lambda blobs: blobs.put("k", in_pieces(BIG, PIECE)),
     "read": lambda blobs: blobs.read("k"),
     "info": lambda blobs: blobs.info("k"),
     "delete": lambda blobs: blobs.delete("k"),

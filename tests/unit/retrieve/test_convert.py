@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 
 from shared.dicom import transfer_syntax
 from shared.dicom.frames import FrameTable, PixelDescription
+from shared.dicom.part10 import IMPLEMENTATION_CLASS_UID
 from shared.dicom.pixels import (
     can_encode,
     decode_frame,
@@ -22,7 +23,7 @@ from shared.dicom.pixels import (
     encoded_description,
 )
 from shared.errors import CorruptData, NotDicom, UnusablePixelData
-from shared.retrieve.convert import IMPLEMENTATION_CLASS_UID, converted, convertible
+from shared.retrieve.convert import converted, convertible
 from tests.support import dicom
 from tests.unit.dicom.reading import bundled, facts_of
 
