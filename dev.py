@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The one command: ``serve``, ``tenant``, ``test``, ``check``, ``bench``, ``setup``.
+"""The one command: ``serve``, ``tenant``, ``test``, ``check``, ``bench``, ``smoke``, ``setup``.
 
 Needs nothing but a Python: it finds one that the project runs on, and then makes the rest
 (``.venv``, ``node_modules``) by itself. This file must be readable by an old Python, so that

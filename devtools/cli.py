@@ -12,7 +12,7 @@ from devtools.process import ROOT, Stop
 from devtools.serve import serve
 from devtools.tenants import tenant
 
-_PASSED_ON = ("test", "bench")
+_PASSED_ON = ("test", "bench", "smoke")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,7 +57,19 @@ def _parser() -> argparse.ArgumentParser:
         description="Run bench/run.py with the given arguments.",
         usage="dev.py bench [arguments of bench/run.py]",
     )
+    verbs.add_parser(
+        "smoke",
+        help="store, find, retrieve, delete one instance",
+        description="Try a running service, here or in Azure; what is stored is deleted again.",
+        usage="dev.py smoke --base-url ADDRESS [arguments of infra/hooks/smoke.py]",
+    )
     return parser
+
+
+def _pass_on(verb: str, words: list[str]) -> int:
+    if verb == "test":
+        return quality.test(words)
+    return quality.bench(words) if verb == "bench" else quality.smoke(words)
 
 
 def run(words: Sequence[str]) -> int:
@@ -69,10 +81,8 @@ def run(words: Sequence[str]) -> int:
     try:
         if arguments.verb == "serve":
             return serve(arguments.port, arguments.data.resolve(), fresh=arguments.fresh)
-        if arguments.verb == "test":
-            return quality.test(passed_on)
-        if arguments.verb == "bench":
-            return quality.bench(passed_on)
+        if arguments.verb in _PASSED_ON:
+            return _pass_on(arguments.verb, passed_on)
         if arguments.verb == "tenant":
             return tenant(arguments.words, arguments.data.resolve())
         if arguments.verb == "setup":

@@ -1,4 +1,4 @@
-"""``setup``, ``test``, ``check`` and ``bench``: what CI runs, and the measurements."""
+"""``setup``, ``test``, ``check``, ``bench`` and ``smoke``: what CI runs, and measurements."""
 
 from __future__ import annotations
 
@@ -159,3 +159,10 @@ def bench(arguments: Sequence[str]) -> int:
         ensure_venv()
         ensure_node(for_tests=False)
     return run([PYTHON, program, *arguments])
+
+
+def smoke(arguments: Sequence[str]) -> int:
+    """Run ``infra/hooks/smoke.py`` with its own arguments."""
+    with one_at_a_time():
+        ensure_venv()
+    return run([PYTHON, "-m", "infra.hooks.smoke", *arguments])

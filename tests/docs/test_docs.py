@@ -38,7 +38,8 @@ def _text(name: str) -> str:
 
 
 def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
-    used = set(_SETTING.findall(_code("functions", "shared", "local_host", "devtools", "tests")))
+    folders = ("functions", "shared", "local_host", "devtools", "infra", "tests")
+    used = set(_SETTING.findall(_code(*folders)))
     used -= {"DICOM_JSON", "DICOM_XML"}  # constants of shared.web.media_types
     documented = set(_SETTING.findall(_text("docs/settings.md")))
     assert used == documented
