@@ -10,6 +10,9 @@ cast       DICOMcast: studies a second (--instances of them), beside the FHIR se
 cast-churn only if named: --instances studies stored, changed and deleted by eight clients, the
            service killed --kills times, FHIR failing one call in ten; then FHIR equals the archive
 
+cost       only if named: request units, latency and money of a deployment, as tables; --prices FILE
+           in place of bench/prices.json, --write: into docs/cost.md (bench/cost_model.py)
+
 Every answer is checked. Figures are medians; run on an idle machine.
 """
 
@@ -22,7 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import changes, dicomcast, import_cost, store_and_retrieve
+from bench import changes, cost_model, dicomcast, import_cost, store_and_retrieve
 
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "import": import_cost.measure,
@@ -30,7 +33,10 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "changes": changes.measure,
     "cast": dicomcast.measure,
 }
-ONLY_IF_NAMED: dict[str, Callable[[argparse.Namespace], None]] = {"cast-churn": dicomcast.churn}
+ONLY_IF_NAMED: dict[str, Callable[[argparse.Namespace], None]] = {
+    "cast-churn": dicomcast.churn,
+    "cost": cost_model.report,
+}
 
 
 def main() -> int:
@@ -43,6 +49,8 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=10_000, help="small ones, of changes")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions; medians are shown")
     parser.add_argument("--kills", type=int, default=20, help="of cast-churn")
+    parser.add_argument("--prices", help="of cost: a file as bench/prices.json")
+    parser.add_argument("--write", action="store_true", help="of cost: into docs/cost.md")
     arguments = parser.parse_args()
     for name in arguments.what or MEASUREMENTS:
         (MEASUREMENTS | ONLY_IF_NAMED)[name](arguments)
