@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
+    from azure.core.credentials import AccessToken, TokenCredential
 
 CLIENT_IDS = "DICOM_API_CLIENT_IDS"
+_LEAST_LEFT_S = 300
 
 
 class HookStopped(Exception):
@@ -103,19 +105,23 @@ def credential(directory: str) -> TokenCredential:
 
 
 def token_source(identity: TokenCredential, scope: str) -> Callable[[], str]:
-    """A function that gives a token for ``scope``; the credential keeps and renews it."""
+    """A function that gives a token for ``scope``. It is kept: each new one starts a program."""
+    kept: list[AccessToken] = []
 
     def token() -> str:
         from azure.core.exceptions import ClientAuthenticationError
 
+        if kept and kept[0].expires_on - time.time() > _LEAST_LEFT_S:
+            return kept[0].token
         try:
-            return identity.get_token(scope).token
+            kept[:] = [identity.get_token(scope)]
         except ClientAuthenticationError as error:
-            reason = str(error.message).strip().replace("\n", " ")[:600]
+            reason = " ".join(str(error.message).split())[:600]
             raise HookStopped(
                 f"No token for {scope}. Sign in with azd auth login (or az login), in the "
                 f"directory of the subscription, and run it again. What was said: {reason}"
             ) from None
+        return kept[0].token
 
     return token
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from infra.hooks import azd, registry, vault
 from infra.hooks.rest import MANAGEMENT, Rest
-from shared.config import StorageConnection
+
+if TYPE_CHECKING:
+    from azure.data.tables.aio import TableServiceClient
 
 
 def work(
-    environment: Mapping[str, str], management: Rest, storage: StorageConnection | None = None
+    environment: Mapping[str, str],
+    management: Rest,
+    open_tables: Callable[[], TableServiceClient],
 ) -> None:
     """Make what is not there.
 
@@ -26,8 +31,8 @@ def work(
         Variables of ``azd``.
     management : Rest
         Resource Manager.
-    storage : StorageConnection, optional
-        The storage account; absent: the one that the environment names.
+    open_tables : Callable
+        Makes a client of the storage account's tables.
 
     Raises
     ------
@@ -47,30 +52,19 @@ def work(
     clients = {tenant: ids.get(tenant) for tenant in deployment.tenants}
     try:
         lines = asyncio.run(
-            registry.write_rows(
-                storage or _storage(deployment), deployment["AZURE_TENANT_ID"], clients
-            )
+            registry.write_rows(open_tables, deployment["AZURE_TENANT_ID"], clients)
         )
     except azd.HookStopped as stopped:
         lines = [str(stopped)]  # the service makes the rows itself
     print("\n".join(lines))
 
 
-def _storage(deployment: azd.Deployment) -> StorageConnection:
-    account = deployment["DICOM_STORAGE_ACCOUNT"]
-    blob, queue, table = (
-        f"https://{account}.{service}.core.windows.net" for service in ("blob", "queue", "table")
-    )
-    return StorageConnection(blob_uri=blob, queue_uri=queue, table_uri=table)
-
-
 def main() -> None:
     """The hook."""
     deployment = azd.Deployment(os.environ)
-    token = azd.token_source(
-        azd.credential(deployment["AZURE_TENANT_ID"]), f"{MANAGEMENT}/.default"
-    )
-    work(os.environ, Rest(MANAGEMENT, token))
+    directory, account = deployment["AZURE_TENANT_ID"], deployment["DICOM_STORAGE_ACCOUNT"]
+    token = azd.token_source(azd.credential(directory), f"{MANAGEMENT}/.default")
+    work(os.environ, Rest(MANAGEMENT, token), lambda: registry.table_client(account, directory))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ is whose. So a row gets its tenant's audiences here, unless an administrator has
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from infra.hooks import entra
 from infra.hooks.azd import HookStopped
@@ -17,19 +18,41 @@ from shared.auth.issuers import parse_issuer
 from shared.auth.ports import TenantRow
 from shared.auth.settings import SignIn
 from shared.auth.tenants import Tenants
-from shared.config import StorageConnection
 from shared.errors import DicomServiceError
+
+if TYPE_CHECKING:
+    from azure.data.tables.aio import TableServiceClient
+
+_RETRIES = 3
+
+
+def table_client(account: str, directory: str) -> TableServiceClient:
+    """A client of a storage account's tables, as who is signed in to azd or the Azure CLI."""
+    from azure.data.tables.aio import TableServiceClient
+    from azure.identity.aio import (
+        AzureCliCredential,
+        AzureDeveloperCliCredential,
+        ChainedTokenCredential,
+    )
+
+    who = ChainedTokenCredential(
+        AzureDeveloperCliCredential(tenant_id=directory), AzureCliCredential(tenant_id=directory)
+    )
+    endpoint = f"https://{account}.table.core.windows.net"
+    return TableServiceClient(endpoint, credential=who, retry_total=_RETRIES)
 
 
 async def write_rows(
-    connection: StorageConnection, directory: str, client_ids: Mapping[str, str | None]
+    open_tables: Callable[[], TableServiceClient],
+    directory: str,
+    client_ids: Mapping[str, str | None],
 ) -> list[str]:
     """Make the rows that are not there, and give audiences to those without.
 
     Parameters
     ----------
-    connection : StorageConnection
-        The storage account with the table.
+    open_tables : Callable
+        Makes a client of the storage account with the table.
     directory : str
         Id of the directory of Entra ID.
     client_ids : Mapping
@@ -47,11 +70,9 @@ async def write_rows(
     """
     from azure.core.exceptions import AzureError
 
-    from shared.adapters.azure.clients import table_service
-
     issuer = parse_issuer(f"https://login.microsoftonline.com/{directory}")
     try:
-        async with table_service(connection) as tables:
+        async with open_tables() as tables:
             registry = TableRegistry(tables)
             rows = Directory(registry, SignIn(issuers=(issuer,)), (), SystemClock())
             tenants = Tenants(registry, rows, SystemClock(), _nothing_to_prepare)

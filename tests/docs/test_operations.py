@@ -42,7 +42,7 @@ def test_each_queue_has_a_row_for_its_poison_queue() -> None:
     ]
     queues = {one["queueName"] for one in triggers if one["type"] == "queueTrigger"}
     rows = set(re.findall(r"`([\w-]+)-poison`", _TEXT))
-    assert {name for name in queues if not name.endswith("-poison")} == rows
+    assert {name for name in queues if not name.endswith("-poison")} <= rows
 
 
 def test_variables_in_commands_are_outputs_of_the_deployment() -> None:

@@ -40,7 +40,8 @@ def cloud() -> Iterator[Cloud]:
 def provision(cloud: Cloud, account: str) -> Callable[..., None]:
     def run(connection: str = account, **changes: str) -> None:
         rest = Rest(cloud.url, lambda: TOKEN, pause=lambda _: None)
-        work({**ENVIRONMENT, **changes}, rest, StorageConnection(connection))
+        storage = StorageConnection(connection)
+        work({**ENVIRONMENT, **changes}, rest, lambda: table_service(storage))
 
     return run
 
