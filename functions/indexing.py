@@ -1,26 +1,37 @@
 """Events of the blob store into the index: each tenant's new files, and those to look at again.
 
+They come by the queue ``blob-events``, for whatever tenants the registry has; or by functions with
+a blob trigger, for tenants that were named at the start. What comes by both changes nothing.
+
 References
 ----------
-Architecture §6: the blob-triggered function is the second road into the index.
+Architecture §6: the events of blobs are the second road into the index.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import azure.functions as func
 
+from functions._blob_events import new_blobs
 from shared.container import TenantServices, services
+from shared.index.shapes import INSTANCES
 from shared.store.complete import COMPLETE_QUEUE
+from shared.store.importing import IMPORT
 
 bp = func.Blueprint()
 
+BLOB_EVENTS_QUEUE = "blob-events"
 _CONNECTION = "DicomStorage"
 _CONTAINER_PREFIX = "dicom-"
+
+_log = logging.getLogger("dicom.events")
+
 Work: TypeAlias = Callable[[TenantServices, str], Awaitable[None]]
 
 
@@ -43,16 +54,39 @@ def _register(tenant: str, verb: str, folder: str, work: Work) -> None:
     run.__name__ = name
     trigger = bp.blob_trigger(
         arg_name="blob",
-        path=f"{_CONTAINER_PREFIX}{tenant}/{folder}/{{name}}",
+        path=f"{_CONTAINER_PREFIX}{tenant}/{folder}{{name}}",
         connection=_CONNECTION,
         source=func.BlobSource.EVENT_GRID,
     )
     bp.function_name(name)(trigger(run))
 
 
-for _tenant in os.environ.get("DICOM_TENANTS", "main").replace(" ", "").split(","):
-    _register(_tenant, "index", "instances", _complete)
-    _register(_tenant, "import", "import", _import)
+if os.environ.get("DICOM_BLOB_TRIGGERS", "on") != "off":
+    for _tenant in os.environ.get("DICOM_TENANTS", "main").replace(" ", "").split(","):
+        _register(_tenant, "index", INSTANCES, _complete)
+        _register(_tenant, "import", IMPORT, _import)
+
+
+@bp.function_name("blob_events")
+@bp.queue_trigger(arg_name="message", queue_name=BLOB_EVENTS_QUEUE, connection=_CONNECTION)
+async def blob_events(message: func.QueueMessage) -> None:
+    """Take in the new files that Event Grid tells of.
+
+    A message that is none of Event Grid fails, and so waits on the poison queue: it may have been
+    the only one that names a file. Containers that are no tenant's are not our business.
+    """
+    app = await services()
+    for blob in new_blobs(message.get_body()):
+        tenant = await app.tenant_of_container(blob.container)
+        if tenant is None:
+            _log.info("an event of a container that is no tenant's is dropped")
+            continue
+        # the names that are not its own are those of no blob, or of another file to look at
+        for name in blob.names:
+            if name.startswith(INSTANCES):
+                await _complete(tenant, name)
+            elif name.startswith(IMPORT):
+                await _import(tenant, name)
 
 
 @bp.function_name("complete_commit")

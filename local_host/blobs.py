@@ -16,13 +16,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import unquote
-from xml.etree import ElementTree as ET
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.functions.blob import InputStream
 from azure.storage.blob import (
     BlobClient,
@@ -34,18 +30,12 @@ from azure.storage.blob import (
 from local_host.functions import HostedFunction
 from local_host.invocations import Invocations, log
 from local_host.queues import send_poison_blob
-from local_host.receipts import Receipt, Receipts, receipt
+from local_host.receipts import Receipt, Receipts
+from local_host.scanning import MOST_FOUND, FoundBlob, Pace, Scan
 from local_host.settings import BlobOptions, HostError, resolve_connection, resolve_names
 from local_host.storage import blob_service, queue_service
 
 POISON_QUEUE = "webjobs-blobtrigger-poison"
-
-_BUSY_WAIT_S = 1.0
-_IDLE_WAIT_S = 5.0
-_LONGEST_WAIT_S = 300.0
-_REST_FACTOR = 20.0
-_MOST_STARTED = 2_000
-_PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,31 +76,6 @@ class BlobPath:
     def matches(self, name: str) -> bool:
         """Whether the function is triggered by this blob of the container."""
         return self.pattern.fullmatch(name) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class FoundBlob:
-    """One blob of a listing. ``length`` in bytes."""
-
-    name: str
-    etag: str
-    length: int
-
-
-def read_listing(page: bytes) -> Iterator[FoundBlob]:
-    """The blobs of one page of List Blobs (REST API, XML)."""
-    # the SDK's own models cost ten times as much; the document is the storage account's
-    for blob in ET.fromstring(page).iter("Blob"):  # noqa: S314
-        name = blob.find("Name")
-        properties = blob.find("Properties")
-        if name is None or properties is None:
-            continue
-        text = name.text or ""
-        yield FoundBlob(
-            unquote(text) if name.get("Encoded") == "true" else text,
-            properties.findtext("Etag", "").strip('"'),
-            int(properties.findtext("Content-Length", "0")),
-        )
 
 
 class HostedBlob(InputStream):
@@ -167,101 +132,56 @@ class BlobListener:
         self._invocations = invocations
         self._path = BlobPath.parse(resolve_names(str(function.trigger["path"]), environment))
         self._connection = resolve_connection(function.trigger.get("connection"), environment)
-        self._receipts = receipts
         self._slots = slots
-        self._source = f"{function.name} {self._path.container}"
-        self._done: set[Receipt] = receipts.load(self._source)
-        self._under_way: set[Receipt] = set()
         self._tries: dict[Receipt, int] = {}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scan")
+        source = f"{function.name} {self._path.container}"
+        self._scan = Scan(source, self._path.prefix, self._path.matches, receipts)
+
+    @property
+    def container(self) -> str:
+        """The container that it scans."""
+        return self._path.container
 
     async def run(self) -> None:
         """Listen until cancelled. What has begun goes on; ``Invocations.stop`` waits for it."""
         self._service: BlobServiceClient = blob_service(self._connection)
         container = self._service.get_container_client(self._path.container)
-        wait_s = _BUSY_WAIT_S
+        pace = Pace(self._invocations.activity)
         while True:
             began = time.monotonic()
-            found = await self._scan(container)
+            found = await self._scan.find(container)
             tasks = [self._start(container, blob) for blob in found]
-            if len(found) == _MOST_STARTED:  # there are more
+            if len(tasks) == MOST_FOUND:  # there are more
                 await asyncio.wait(tasks)
                 continue
-            least_s = min(_LONGEST_WAIT_S, _REST_FACTOR * (time.monotonic() - began))
-            wait_s = _BUSY_WAIT_S if found else min(_IDLE_WAIT_S, wait_s * 1.5)
-            began = time.monotonic()
-            if await self._invocations.activity.wait(max(wait_s, least_s)):
-                wait_s = _BUSY_WAIT_S
-                rest_s = max(wait_s, least_s) - (time.monotonic() - began)
-                await asyncio.sleep(max(0.0, rest_s))
+            await pace.rest(began, len(found))
 
     async def close(self) -> None:
         """Close the client, after the last invocation."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._scan.close()
         if hasattr(self, "_service"):
             self._service.close()
 
-    async def _scan(self, container: ContainerClient) -> list[FoundBlob]:
-        """Blobs that were not delivered yet, at most ``_MOST_STARTED``."""
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, self._list_new, container)
-        except ResourceNotFoundError:
-            return []  # the container may come
-        except AzureError as error:
-            log.warning(
-                "%s: container %s: %s",
-                self._function.name,
-                self._path.container,
-                type(error).__name__,
-            )
-            return []
-
-    def _list_new(self, container: ContainerClient) -> list[FoundBlob]:
-        new: list[FoundBlob] = []
-        there: set[Receipt] = set()
-        pages: list[bytes] = []
-        names = container.list_blob_names(
-            name_starts_with=self._path.prefix or None,
-            results_per_page=_PAGE,
-            raw_response_hook=lambda response: pages.append(response.http_response.body()),
-        )
-        for _ in names.by_page():
-            for blob in read_listing(pages.pop()):
-                one = receipt(blob.name, blob.etag)
-                there.add(one)
-                if one in self._done or one in self._under_way or len(new) >= _MOST_STARTED:
-                    continue
-                if self._path.matches(blob.name):
-                    new.append(blob)
-        gone = self._done - there
-        if gone:
-            self._receipts.forget(self._source, gone)
-            self._done -= gone
-        return new
-
     def _start(self, container: ContainerClient, blob: FoundBlob) -> asyncio.Task[bool]:
-        one = receipt(blob.name, blob.etag)
-        self._under_way.add(one)
-        task = self._invocations.start(self._deliver(container, blob, one))
-        task.add_done_callback(lambda _: self._under_way.discard(one))
+        task = self._invocations.start(self._deliver(container, blob))
+        task.add_done_callback(lambda _: self._scan.release(blob))
         return task
 
-    async def _deliver(self, container: ContainerClient, blob: FoundBlob, one: Receipt) -> bool:
+    async def _deliver(self, container: ContainerClient, blob: FoundBlob) -> bool:
         async with self._slots:
             if self._invocations.stopping:
                 return False
             name = f"{self._path.container}/{blob.name}"
             stream = HostedBlob(container.get_blob_client(blob.name), name, blob)
             succeeded = await self._invocations.run(self._function, stream)
+        one = blob.receipt
         if not succeeded:
             self._tries[one] = self._tries.get(one, 0) + 1
             if self._tries[one] < self._options.poison_threshold:
                 return False  # the next scan finds it again
             await self._poison(blob)
         self._tries.pop(one, None)
-        self._done.add(one)
-        self._receipts.add(self._source, one)
+        self._scan.done(blob)
         return succeeded
 
     async def _poison(self, blob: FoundBlob) -> None:

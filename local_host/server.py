@@ -26,6 +26,9 @@ GRACE_S = 10
 KEEP_ALIVE_S = 130
 """Kestrel's time until an idle connection is closed, in seconds."""
 
+BLOB_EVENTS = "blob-events"
+"""The queue to which Event Grid sends the storage account's events."""
+
 _RESTART_S = 1.0
 
 
@@ -90,23 +93,35 @@ def build_listeners(
         kind: [one for one in functions if one.type == kind] for kind in (QUEUE, BLOB, TIMER)
     }
     listeners: list[Listener] = []
+    covered: frozenset[str] = frozenset()
     if by_type[QUEUE]:
         from local_host.queues import QueueListener
 
         listeners += [
             QueueListener(one, settings.queues, invocations, environment) for one in by_type[QUEUE]
         ]
-    if by_type[BLOB]:
-        from local_host.blobs import BlobListener
+    told = [one for one in by_type[QUEUE] if one.trigger["queueName"] == BLOB_EVENTS]
+    if by_type[BLOB] or told:
         from local_host.receipts import Receipts
 
         receipts = Receipts(state / "receipts.sqlite")
+    if by_type[BLOB]:
+        from local_host.blobs import BlobListener
+
         slots = asyncio.Semaphore(settings.blobs.parallelism)
-        listeners += [
+        scanning = [
             BlobListener(
                 one, settings.blobs, invocations, environment, receipts=receipts, slots=slots
             )
             for one in by_type[BLOB]
+        ]
+        listeners += scanning
+        covered = frozenset(one.container for one in scanning)
+    if told:
+        from local_host.event_grid import EventGrid
+
+        listeners += [
+            EventGrid(one, covered, invocations, environment, receipts=receipts) for one in told
         ]
     if by_type[TIMER]:
         from local_host.timers import TimerListener, TimerState

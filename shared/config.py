@@ -231,7 +231,14 @@ def _cast(environment: Mapping[str, str]) -> Mapping[str, CastSettings]:
         raise SettingMissing(str(wrong)) from None
 
 
-def _storage(environment: Mapping[str, str]) -> StorageConnection:
+def storage_connection(environment: Mapping[str, str]) -> StorageConnection:
+    """The storage account.
+
+    Raises
+    ------
+    SettingMissing
+        Neither connection string nor addresses are set.
+    """
     connection = StorageConnection(
         connection_string=environment.get("DicomStorage"),
         blob_uri=environment.get("DicomStorage__blobServiceUri"),
@@ -288,7 +295,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     tenants = tuple(environment.get("DICOM_TENANTS", "main").replace(" ", "").split(","))
     return Settings(
         public_base_url=base_url,
-        storage=_storage(environment),
+        storage=storage_connection(environment),
         cosmos=cosmos,
         sqlite_directory=sqlite_directory,
         tenants=tenants,

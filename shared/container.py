@@ -172,6 +172,14 @@ class Services:
             raise TenantNotFound("There is no such service.")
         return self.bound(row)
 
+    async def tenant_of_container(self, container: str) -> TenantServices | None:
+        """The use cases of the tenant that has a blob container; ``None`` if it is nobody's.
+
+        Like ``tenant``: it goes on while the tenant is suspended.
+        """
+        row = await self.directory.owner(container)
+        return None if row is None or row.state == DELETING else self.bound(row)
+
     async def tenants(self) -> AsyncIterator[TenantServices]:
         """The use cases of each tenant that is not being deleted."""
         for row in await self.directory.rows():

@@ -64,9 +64,10 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """The registry as it was read."""
+    """The registry as it was read; ``owners`` by their blob containers, ``read_at`` its begin."""
 
     rows: Mapping[str, TenantRow]
+    owners: Mapping[str, TenantRow]
     trust: Mapping[str, Trust]
     issuers: Mapping[str, Issuer]
     read_at: float
@@ -109,6 +110,23 @@ class Directory:
     async def row(self, tenant: str) -> TenantRow | None:
         """A tenant's row, whatever its state; ``None`` if there is none."""
         return (await self._seen(tenant)).rows.get(tenant)
+
+    async def owner(self, container: str) -> TenantRow | None:
+        """The row of the tenant that has a blob container, whatever its state.
+
+        What nobody has is looked for in a picture that was begun after this call: a tenant may be
+        so new that what was known a moment ago does not have it.
+
+        Raises
+        ------
+        Unavailable
+            That picture cannot be had now.
+        """
+        asked = self._now()
+        picture = await self._seen(None)
+        while container not in picture.owners and picture.read_at < asked:
+            picture = await self._newer(picture)
+        return picture.owners.get(container)
 
     async def trust(self, tenant: str) -> Trust | None:
         """Whose tokens a tenant takes; ``None`` if there is no such tenant."""
@@ -154,7 +172,20 @@ class Directory:
             return False  # the registry has just failed to answer
         return age > (MISSING_LASTS_S if missing else LASTS_S)
 
+    async def _newer(self, picture: _Picture) -> _Picture:
+        """Another picture than this one."""
+        async with self._lock:
+            current = self._picture
+            if current is None or current is picture:
+                if self._now() < self._next_read:
+                    raise Unavailable
+                current = await self._read(current)
+        if current is picture:
+            raise Unavailable  # the registry does not answer
+        return current
+
     async def _read(self, old: _Picture | None) -> _Picture:
+        began = self._now()
         try:
             rows = {row.tenant: row async for row in self._registry.list()}
             for name in self._names:
@@ -171,7 +202,8 @@ class Directory:
         issuers = {name: one for one in self._sign_in.issuers for name in one.names}
         for found in trust.values():
             issuers |= found.issuers
-        self._picture = _Picture(rows, trust, issuers, self._now())
+        owners = {row.blob_container: row for row in rows.values()}
+        self._picture = _Picture(rows, owners, trust, issuers, began)
         return self._picture
 
     async def _add(self, name: str) -> TenantRow:

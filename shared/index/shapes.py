@@ -55,6 +55,9 @@ from shared.ports import JsonObject
 
 STUDY = "study"
 SERIES = "series"
+INSTANCES = "instances/"
+"""Where the files of instances are, in a tenant's container."""
+
 INSTANCE = "instance"
 OUTBOX = "outbox"
 TOMBSTONE = "tombstone"
@@ -85,7 +88,7 @@ class InstanceKey:
     def blob(self, version: str) -> str:
         """Key of the blob that holds a version's file."""
         return (
-            f"instances/{self.partition}/{self.study}/{self.series}/{self.instance}/{version}.dcm"
+            f"{INSTANCES}{self.partition}/{self.study}/{self.series}/{self.instance}/{version}.dcm"
         )
 
 

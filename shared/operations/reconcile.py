@@ -26,7 +26,6 @@ from shared.where import Eq, In, Order, Where
 
 RECONCILE = "reconcile"
 
-_ROOT = "instances/"
 _STEP_S = 30.0
 _PAGE = 200
 _MOST_NAMED = 100
@@ -87,7 +86,7 @@ class Reconciler:
         With each study comes the marker of the page of the listing that it begins in.
         """
         folder, files, begins = "", list[BlobInfo](), marker
-        async for page in self._blobs.pages(_ROOT, marker):
+        async for page in self._blobs.pages(shapes.INSTANCES, marker):
             for blob in page.blobs:
                 if parse_blob_key(blob.key) is None:
                     continue

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from local_host.blobs import BlobPath, FoundBlob, read_listing
+from local_host.blobs import BlobPath
 from local_host.receipts import Receipts, receipt
+from local_host.scanning import FoundBlob, read_listing
 from local_host.settings import HostError
 
 
