@@ -61,7 +61,7 @@ def _register(tenant: str, verb: str, folder: str, work: Work) -> None:
     bp.function_name(name)(trigger(run))
 
 
-if os.environ.get("DICOM_BLOB_TRIGGERS", "on") != "off":
+if os.environ.get("DICOM_BLOB_EVENTS") != "queue":
     for _tenant in os.environ.get("DICOM_TENANTS", "main").replace(" ", "").split(","):
         _register(_tenant, "index", INSTANCES, _complete)
         _register(_tenant, "import", IMPORT, _import)
