@@ -105,7 +105,14 @@ def main() -> None:
     """The hook."""
     deployment = azd.Deployment(os.environ)
     token = azd.token_source(azd.credential(deployment.get("AZURE_TENANT_ID")), f"{GRAPH}/.default")
-    work(os.environ, Rest(GRAPH, token), entra.caller(token()))
+    try:
+        person = entra.caller(token())
+    except azd.HookStopped as stopped:
+        if not set(deployment.tenants) <= deployment.client_ids.keys():
+            raise
+        print(f"the registrations are taken as they are: {stopped}")  # a pipeline, perhaps
+        return
+    work(os.environ, Rest(GRAPH, token), person)
 
 
 if __name__ == "__main__":

@@ -97,6 +97,16 @@ def test_who_is_not_signed_in_is_told_so(azd, script, capsys):
     assert "Sign in with azd auth login (or az login)" in capsys.readouterr().err
 
 
+def test_a_pipeline_that_may_not_ask_graph_goes_on_with_ids_that_are_set(azd, capsys, monkeypatch):
+    azd(signed_in=False)
+    monkeypatch.setenv("DICOM_API_CLIENT_ID", "by-hand")
+    preprovision.main()
+    assert "the registrations are taken as they are" in capsys.readouterr().out
+    monkeypatch.setenv("DICOM_TENANTS", "main,clinic")
+    with pytest.raises(HookStopped):
+        preprovision.main()
+
+
 @pytest.mark.parametrize("name", ["preprovision", "postprovision", "postdeploy"])
 def test_a_script_runs_from_its_own_folder(name):
     outcome = subprocess.run(
