@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.house import House
 from tests.support.issuer import Issuer
-from tests.support.server import PATIENT, NoWorker, Server
+from tests.support.patients import PATIENT
+from tests.support.server import NoWorker, Server
 
 DICOM = {"Content-Type": "application/dicom"}
 VIEWER = "https://viewer.example"
@@ -22,15 +23,29 @@ def _no_patient_in_errors() -> Iterator[None]:
     """Each error that any test gets is looked through for the patients of the tests."""
     send = httpx.Client.send
 
+    def look(response: httpx.Response) -> None:
+        found = PATIENT.search(response.text)
+        assert found is None, f"{response.request.url}: the error has {found}"
+
     def checked(self: httpx.Client, *arguments: Any, **options: Any) -> httpx.Response:
         response = send(self, *arguments, **options)
         if response.status_code >= 400 and not options.get("stream"):
-            found = PATIENT.search(response.text)
-            assert found is None, f"{response.request.url}: the error has {found}"
+            look(response)
+        return response
+
+    send_beside = httpx.AsyncClient.send
+
+    async def checked_beside(
+        self: httpx.AsyncClient, *arguments: Any, **options: Any
+    ) -> httpx.Response:
+        response = await send_beside(self, *arguments, **options)
+        if response.status_code >= 400 and not options.get("stream"):
+            look(response)
         return response
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(httpx.Client, "send", checked)
+        patch.setattr(httpx.AsyncClient, "send", checked_beside)
         yield
 
 
@@ -94,6 +109,8 @@ def house(
                 "DICOM_ROLES_FILE": str(roles),
                 "DICOM_AUDIT_FILE": str(audit),
                 "DICOM_CORS_ORIGINS": VIEWER,
+                # a FHIR server that is turned off: what is asked for waits
+                "DICOM_CAST": '{"main": {"fhirUrl": "http://127.0.0.1:1", "enabled": false}}',
             },
         ) as server,
     ):

@@ -9,18 +9,30 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 from shared.auth.access import OF_A_TENANT, access_to
 from tests.support import dicom
+from tests.support.all_services import add_subscription, add_tag, add_work_item, use
+from tests.support.export import new_place
 from tests.support.house import House
 from tests.support.requests import DICOM
 
 _BINDINGS = Path(__file__).parents[1] / "contract" / "golden" / "bindings.json"
 _MARK = "TenantOtherOnly"
 _AS_STORED = {"Accept": "multipart/related; type=application/dicom; transfer-syntax=*"}
-_LAST = ("delete_instance", "delete_series", "delete_study", "undelete_study")
-"""What takes away what others need goes last, the partition's form before the default one's."""
+_LAST = tuple(
+    f"{verb}_{level}"
+    for level in ("instance", "series", "study")
+    for verb in ("delete", "undelete")
+)
+"""What takes away what others need goes last."""
+_ELSEWHERE = {
+    *("subscribe_to_workitem", "unsubscribe_from_workitem", "suspend_worklist_subscription"),
+    *("open_event_channel", "list_event_reports"),
+}
+"""What has an isolation test beside its own tests."""
 
 
 def _picture(house: House, ds: dicom.Dataset) -> dict[str, Any]:
@@ -36,8 +48,12 @@ def _picture(house: House, ds: dicom.Dataset) -> dict[str, Any]:
             assert answer.status_code == 200, answer.text
             boundary = answer.content.partition(b"\r\n")[0] if path == study else b"no boundary"
             seen[prefix + path] = answer.content.replace(boundary, b"")
-    for path in ("changefeed", "partitions", "operations"):
+    for path in (
+        *("changefeed", "partitions", "operations", "extendedquerytags", "subscriptions"),
+        *("workitems", "partitions/shared/workitems"),
+    ):
         seen[path] = house.http.get(f"/other/v2/{path}", headers=_of_other(house)).json()
+        assert seen[path], path
     return seen
 
 
@@ -52,14 +68,29 @@ def _store(house: House, tenant: str, prefix: str, ds: dicom.Dataset) -> None:
     assert answer.status_code == 200, answer.text
 
 
+def _client(house: House, tenant: str) -> httpx.Client:
+    """An owner's client of version 2 of a tenant."""
+    here = f"{house.server.base_url}/{tenant}"
+    headers = house.headers(aud=here)
+    return httpx.Client(base_url=f"{here}/v2/", headers=headers, timeout=60)
+
+
 @pytest.fixture(scope="module")
 def shared(house: House) -> dicom.Dataset:
-    """An instance that both tenants have, under the same UIDs, each with a text of its own."""
+    """An instance that both tenants have, under the same UIDs, each with a text of its own.
+
+    So they have a work item, named as the study. The tenant ``other`` has a tag and a subscriber.
+    """
     ds = dicom.multi_frame(frames=2)
     for tenant, mark in (("main", "TenantMain"), ("other", _MARK)):
         ds.StudyDescription = mark
         for prefix in ("", "partitions/shared/"):
             _store(house, tenant, prefix, ds)
+            with _client(house, tenant) as http:
+                add_work_item(http, str(ds.StudyInstanceUID), mark, prefix)
+    with _client(house, "other") as http:
+        add_tag(http, "Study")
+        add_subscription(http, "events-of-other")
     return ds
 
 
@@ -87,7 +118,12 @@ def _path(route: str, ds: dicom.Dataset) -> str:
     }  # fmt: skip
     for name, value in values.items():
         route = route.replace(f"{{{name}}}", str(value))
-    return "/".join("1.2.3" if part.startswith("{") else part for part in route.split("/"))
+    query = ""
+    if route.endswith("/wado"):
+        query = "?requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}"
+        query = query.format_map(values)
+    parts = ["1.2.3" if part.startswith("{") else part for part in route.split("/")]
+    return "/".join(parts) + query
 
 
 def test_all_that_one_tenant_does_leaves_the_other_as_it_was(
@@ -95,16 +131,29 @@ def test_all_that_one_tenant_does_leaves_the_other_as_it_was(
 ) -> None:
     before = _picture(house, shared)
     owner = house.headers()
+    study = str(shared.StudyInstanceUID)
+    place = new_place(house.server.connection)
+    with _client(house, "main") as http:
+        succeeded, ids = use(http, study, study, place=place, queue="events-of-main")
+    for data in place.content().values():
+        assert _MARK.encode() not in data
+    with _client(house, "other") as http:
+        for one in ids:
+            for path in (f"operations/{one}", f"subscriptions/{one}"):
+                assert http.get(path).status_code == 404
+            assert http.post(f"operations/{one}/$cancel").status_code == 404
+            assert http.delete(f"subscriptions/{one}").status_code == 404
     changed = dicom.multi_frame(frames=2)
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
         setattr(changed, keyword, getattr(shared, keyword))
     changed.StudyDescription = "Changed"
-    bodies = {"PUT": dicom.part10(changed), "POST": dicom.part10(dicom.ct())}
-    succeeded = set()
     for name, method, route in _transactions():
         is_store = name.startswith(("store", "upsert"))
         headers = owner | (DICOM if is_store else {"Content-Type": "application/json"})
-        body = bodies[method] if is_store else b"{}" if method != "GET" else b""
+        body = b"{}" if method != "GET" else b""
+        if is_store:
+            more = dicom.ct(StudyInstanceUID=study)
+            body = dicom.part10(changed if method == "PUT" else more)
         answer = house.http.request(
             method, f"/{_path(route, shared)}", headers=headers, content=body
         )
@@ -113,10 +162,8 @@ def test_all_that_one_tenant_does_leaves_the_other_as_it_was(
         assert "/other/" not in answer.text, name
         if answer.is_success:
             succeeded.add(name.removesuffix("_in_partition"))
-    assert {
-        "store", "upsert", "retrieve_study", "search_studies", "change_feed", "reconcile",
-        "delete_instance", "undelete_study", "list_partitions", "list_operations",
-    } <= succeeded  # fmt: skip
+    names = {name.removesuffix("_in_partition") for name, _, _ in _transactions()}
+    assert names - succeeded <= _ELSEWHERE
     after = _picture(house, shared)
     assert after.keys() == before.keys()
     for what in before:
@@ -130,6 +177,11 @@ def test_the_record_of_one_tenant_names_no_other(house: House, shared: dicom.Dat
     for entry in house.entries(answer.headers["x-correlation-id"]):
         assert entry["Resource"]["tenant"] == "main"
         assert "other" not in json.dumps(entry)
+    lines = [json.loads(line) for line in house.audit.read_text("utf-8").splitlines()]
+    done = [one for one in lines if one.get("ResultType") == "Succeeded"]
+    by_main = [one for one in done if one.get("Audience") == f"{house.server.base_url}/main"]
+    assert len(by_main) > 50
+    assert {one["Resource"]["tenant"] for one in by_main} == {"main"}
 
 
 _SEGMENTS = (
@@ -141,23 +193,33 @@ _SEGMENTS = (
 )  # fmt: skip
 
 
+_OTHER_KINDS = ("workitems", "operations", "subscriptions", "extendedquerytags")
+
+
 def test_no_path_leads_across(house: House, shared: dicom.Dataset) -> None:
     """Segments of tenant, partition and UIDs made of all that could confuse (seed 7)."""
     chance = random.Random(7)
     token = house.headers()["Authorization"]
+    with _client(house, "other") as client:
+        listed = [*client.get("operations").json(), *client.get("subscriptions").json()]
+    ids = [one.get("operationId", one.get("id")) for one in listed]
+    assert len(ids) >= 2
+    assert all(ids)
     uids = [
+        *ids,
         shared.StudyInstanceUID,
         f"{shared.StudyInstanceUID}|x",
         f"../{shared.StudyInstanceUID}",
     ]
     connection = http.client.HTTPConnection("127.0.0.1", house.server.port, timeout=30)
     seen: dict[int, int] = {}
-    for _ in range(800):
+    for _ in range(1_200):
         tenant = chance.choice(("main", *_SEGMENTS))
         partition = chance.choice(("", f"/partitions/{chance.choice(_SEGMENTS)}"))
         study = chance.choice((*uids, *_SEGMENTS, "%2e%2e%2f%2e%2e%2fother%2fv2%2fstudies"))
         tail = chance.choice(("", "/metadata", f"?StudyDescription={_MARK}", "/../../../other/v2"))
-        path = f"/{tenant}/v2{partition}/studies/{study}{tail}"
+        kind = chance.choice(("studies", "studies", "studies", *_OTHER_KINDS))
+        path = f"/{tenant}/v2{partition}/{kind}/{study}{tail}"
         target = quote(path, safe="/%?=&$'*|{};.,#~")
         connection.request(
             "GET", target, headers={"Authorization": token, "Accept": "*/*", "Host": "other"}
@@ -166,6 +228,7 @@ def test_no_path_leads_across(house: House, shared: dicom.Dataset) -> None:
         content = answer.read()
         assert answer.status < 500, target
         assert _MARK.encode() not in content, target
+        assert b"events-of-other" not in content, target
         seen[answer.status] = seen.get(answer.status, 0) + 1
     connection.close()
     assert {200, 400, 404} <= seen.keys(), seen

@@ -14,6 +14,7 @@ from shared.worklist.tables import TOP
 from tests.support import dicom
 from tests.support.house import READER, House
 from tests.support.work_items import (
+    KIND,
     PERFORMED,
     PROGRESS,
     code,
@@ -22,8 +23,6 @@ from tests.support.work_items import (
     value,
     work_item,
 )
-
-KIND = {"Content-Type": "application/dicom+json", "Accept": "application/dicom+json"}
 
 
 def post(http: httpx.Client, path: str, body: Any, **headers: str) -> httpx.Response:

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import time
@@ -21,14 +20,13 @@ from typing import Literal, Self
 import dev
 from devtools.environment import ensure_environment, one_at_a_time
 from devtools.process import ROOT, Guarded, Stop, run
+from tests.support.patients import of_index, told_in
 from tests.support.processes import free_ports
 
 WORKER_ENVIRONMENT = ROOT / ".venv-worker"
 _WORKER_PACKAGES = ("azure-functions-runtime", "httpx>=0.28,<1", "uvicorn>=0.54,<1")
 _START_S = 60.0
 _BODY_LIMIT = 4 * 1024**3
-PATIENT = re.compile(r"[A-Za-z]{2,}\^[A-Za-z]{2,}|\bT-001\b|SECRET-(?:ID|1)|Secret\b")
-"""Names and ids of the patients of tests. No log and no error has one (``tests.support.dicom``)."""
 SECRETS_KEY = "dGVzdHMgdGVzdHMgdGVzdHMgdGVzdHMgdGVzdHMgISE="
 
 
@@ -189,16 +187,26 @@ class Server:
         Raises
         ------
         AssertionError
-            It has logged something of a patient.
+            It has logged, or noted in the audit log, something of a patient.
         """
         if self._guarded is None:
             return None
         self._guarded.stop()
         status = self._guarded.status
         self._guarded = None
-        found = PATIENT.search(self.log_text())
-        assert found is None, f"the log has {found}"
+        self._look_for_patients()
         return status
+
+    def _look_for_patients(self) -> None:
+        """Nothing of those whose images are in the index is in what was written beside it."""
+        patients = of_index(Path(self.environment["DICOM_SQLITE_DIRECTORY"]))
+        written = {"log": self.log_text()}
+        audit = Path(self.environment.get("DICOM_AUDIT_FILE", ""))
+        if audit.is_file():
+            written["audit log"] = audit.read_text("utf-8")
+        for what, text in written.items():
+            found = told_in(text, patients)
+            assert found is None, f"the {what} has {found!r} of a patient"
 
     def kill(self) -> None:
         """End the process at once, as a crash would (SIGKILL)."""

@@ -6,6 +6,8 @@ from typing import Any
 
 from shared.ports import JsonObject
 
+KIND = {"Content-Type": "application/dicom+json", "Accept": "application/dicom+json"}
+
 CODE: JsonObject = {
     "00080100": {"vr": "SH", "Value": ["C1"]},
     "00080102": {"vr": "SH", "Value": ["99TEST"]},

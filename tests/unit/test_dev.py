@@ -393,3 +393,29 @@ def is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def _audited(name: str, *holes: str) -> dict[str, object]:
+    return {"name": name, "version": "1", "vulns": [{"id": hole} for hole in holes]}
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "outcome", "fine"),
+    [
+        ([_audited("a"), _audited("b")], "ok: 2 packages", True),
+        ([_audited("a"), _audited("b", "CVE-1", "CVE-2")], "FAILED: b 1: CVE-1; b 1: CVE-2", False),
+        (
+            [_audited("a", "CVE-1"), {"name": "b", "skip_reason": "404"}],
+            "FAILED: a 1: CVE-1",
+            False,
+        ),
+        (
+            [_audited("a"), {"name": "b", "skip_reason": "404"}],
+            "NOT AUDITED: the service tells nothing of 1 of 2 packages",
+            False,
+        ),
+        ([], "NOT AUDITED: the service tells nothing of all packages", False),
+    ],
+)
+def test_what_was_not_looked_at_does_not_pass_for_audited(dependencies, outcome, fine):
+    assert quality.audit_outcome(dependencies) == (outcome, fine)
