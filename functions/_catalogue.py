@@ -115,7 +115,7 @@ _OCTETS = "application/octet-stream"
 ORIGINAL_HEADER = "msdicom-request-original"
 
 STORE = Doc(
-    (200, 202, 204, 400, 406, 408, 409, 413, 415, 429, 503),
+    (200, 202, 204, 400, 406, 408, 409, 413, 415, 503),
     ("application/dicom+json", "application/dicom+xml"),
     (_MULTIPART_DICOM, "application/dicom", 'multipart/related; type="application/dicom+json"'),
 )

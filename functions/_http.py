@@ -36,6 +36,7 @@ from shared.errors import (
 )
 from shared.index.partitions import Partition
 from shared.ports import JsonObject
+from shared.resilience import Deadline, Patience
 from shared.web.cors import CrossOrigin
 from shared.web.media_types import DICOM_XML, prefers_xml, require_json_acceptable
 from shared.web.multipart import MultipartWriter, OutgoingPart
@@ -225,8 +226,12 @@ async def respond(name: str, req: Request, work: Callable[[], Awaitable[Response
     settings = await _settings()
     trail = None if settings is None else begin(name, req, correlation_id, settings)
     req.state.trail = trail
+    deadline = Deadline((Patience() if settings is None else settings.patience).request_s)
+    # a body that arrives puts it off, by whatever way the work reads it
+    req._receive = deadline.watching(req._receive)
     try:
-        response = await work()
+        async with deadline.bounding():
+            response = await work()
     except ClientDisconnect:
         response = Response(status_code=400)  # nobody reads it; the log shows it
     except DicomServiceError as error:

@@ -10,17 +10,16 @@ Architecture §6: the events of blobs are the second road into the index.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
 
 import azure.functions as func
 
 from functions._blob_events import new_blobs
-from shared.container import TenantServices, services
+from functions._queues import or_later, work_off
+from shared.container import Services
 from shared.index.shapes import INSTANCES
+from shared.ports import JsonObject
 from shared.store.complete import COMPLETE_QUEUE
 from shared.store.importing import IMPORT
 
@@ -32,24 +31,31 @@ _CONTAINER_PREFIX = "dicom-"
 
 _log = logging.getLogger("dicom.events")
 
-Work: TypeAlias = Callable[[TenantServices, str], Awaitable[None]]
+
+async def _take_in(app: Services, body: JsonObject) -> None:
+    """Look at the files that a message names, each by the rules of its folder."""
+    if "container" in body:
+        tenant = await app.tenant_of_container(body["container"])
+    else:
+        tenant = await app.tenant(body["tenant"])
+    if tenant is None:
+        _log.info("an event of a container that is no tenant's is dropped")
+        return
+    # the names that are not its own are those of no blob, or of another file to look at
+    for name in body["blobs"]:
+        if name.startswith(INSTANCES):
+            await tenant.completer.complete(name)
+        elif name.startswith(IMPORT):
+            await tenant.importer.take_in(name)
 
 
-async def _complete(tenant: TenantServices, path: str) -> None:
-    await tenant.completer.complete(path)
-
-
-async def _import(tenant: TenantServices, path: str) -> None:
-    await tenant.importer.take_in(path)
-
-
-def _register(tenant: str, verb: str, folder: str, work: Work) -> None:
+def _register(tenant: str, verb: str, folder: str) -> None:
     """One blob-triggered function a tenant and folder: a trigger's path names its container."""
     name = f"{verb}_blob_{tenant.replace('-', '_')}"
 
     async def run(blob: func.InputStream) -> None:
         path = (blob.name or "").partition("/")[2]
-        await work(await (await services()).tenant(tenant), path)
+        await or_later(COMPLETE_QUEUE, {"tenant": tenant, "blobs": [path]}, _take_in)
 
     run.__name__ = name
     trigger = bp.blob_trigger(
@@ -63,8 +69,8 @@ def _register(tenant: str, verb: str, folder: str, work: Work) -> None:
 
 if os.environ.get("DICOM_BLOB_EVENTS") != "queue":
     for _tenant in os.environ.get("DICOM_TENANTS", "main").replace(" ", "").split(","):
-        _register(_tenant, "index", INSTANCES, _complete)
-        _register(_tenant, "import", IMPORT, _import)
+        _register(_tenant, "index", INSTANCES)
+        _register(_tenant, "import", IMPORT)
 
 
 @bp.function_name("blob_events")
@@ -75,25 +81,13 @@ async def blob_events(message: func.QueueMessage) -> None:
     A message that is none of Event Grid fails, and so waits on the poison queue: it may have been
     the only one that names a file. Containers that are no tenant's are not our business.
     """
-    app = await services()
     for blob in new_blobs(message.get_body()):
-        tenant = await app.tenant_of_container(blob.container)
-        if tenant is None:
-            _log.info("an event of a container that is no tenant's is dropped")
-            continue
-        # the names that are not its own are those of no blob, or of another file to look at
-        for name in blob.names:
-            if name.startswith(INSTANCES):
-                await _complete(tenant, name)
-            elif name.startswith(IMPORT):
-                await _import(tenant, name)
+        body = {"container": blob.container, "blobs": list(blob.names)}
+        await or_later(COMPLETE_QUEUE, body, _take_in)
 
 
 @bp.function_name("complete_commit")
 @bp.queue_trigger(arg_name="message", queue_name=COMPLETE_QUEUE, connection=_CONNECTION)
 async def complete_commit(message: func.QueueMessage) -> None:
-    """Look again at files that were too young when their events came."""
-    body = json.loads(message.get_body())
-    tenant = await (await services()).tenant(body["tenant"])
-    for blob in body["blobs"]:
-        await tenant.completer.complete(blob)
+    """Look again at files that were too young, or a store away, when their events came."""
+    await work_off(message, COMPLETE_QUEUE, _take_in)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from urllib.parse import urljoin
 
@@ -13,7 +12,8 @@ from starlette.responses import JSONResponse, Response
 from functions._body import json_object
 from functions._catalogue import Doc
 from functions._http import Call, dicomweb
-from shared.container import services
+from functions._queues import first_id, work_off
+from shared.container import Services
 from shared.errors import MalformedRequest, OperationNotFound, OperationRunning, RouteNotFound
 from shared.operations.models import (
     OPERATIONS_POISON_QUEUE,
@@ -170,15 +170,20 @@ def number(req: Request, name: str, least: int, most: int, default: int) -> int:
 @bp.queue_trigger(arg_name="message", queue_name=OPERATIONS_QUEUE, connection="DicomStorage")
 async def work_on_operation(message: func.QueueMessage) -> None:
     """Go on with an operation."""
-    body = json.loads(message.get_body())
-    tenant = await (await services()).tenant(body["tenant"])
-    await tenant.operations.work(body["operation"], str(message.id))
+
+    async def work(app: Services, body: JsonObject) -> None:
+        tenant = await app.tenant(body["tenant"])
+        await tenant.operations.work(body["operation"], first_id(body))
+
+    await work_off(message, OPERATIONS_QUEUE, work)
 
 
 @bp.function_name("give_up_operation")
 @bp.queue_trigger(arg_name="message", queue_name=OPERATIONS_POISON_QUEUE, connection="DicomStorage")
 async def give_up_operation(message: func.QueueMessage) -> None:
     """Fail an operation whose message could not be worked on."""
-    body = json.loads(message.get_body())
-    tenant = await (await services()).tenant(body["tenant"])
-    await tenant.operations.give_up(body["operation"])
+
+    async def work(app: Services, body: JsonObject) -> None:
+        await (await app.tenant(body["tenant"])).operations.give_up(body["operation"])
+
+    await work_off(message, OPERATIONS_POISON_QUEUE, work)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import azure.functions as func
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -11,8 +9,9 @@ from starlette.responses import JSONResponse, Response
 from functions._body import JSON, json_object
 from functions._catalogue import Doc
 from functions._http import Call, dicomweb
+from functions._queues import work_off
 from functions.operations import service_url
-from shared.container import services
+from shared.container import Services, services
 from shared.errors import MalformedRequest, RouteNotFound
 from shared.export.addresses import AllowedHosts
 from shared.fanout.models import FAN_OUT_QUEUE, Subscription
@@ -165,6 +164,8 @@ async def _shown(call: Call, one: Subscription) -> JsonObject:
 @bp.queue_trigger(arg_name="message", queue_name=FAN_OUT_QUEUE, connection="DicomStorage")
 async def fan_out(message: func.QueueMessage) -> None:
     """Deliver what one subscription has not had."""
-    body = json.loads(message.get_body())
-    tenant = await (await services()).tenant(body["tenant"])
-    await tenant.fanout.work(body["subscription"])
+
+    async def work(app: Services, body: JsonObject) -> None:
+        await (await app.tenant(body["tenant"])).fanout.work(body["subscription"])
+
+    await work_off(message, FAN_OUT_QUEUE, work)

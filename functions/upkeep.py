@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 
 import azure.functions as func
 
-from shared.container import services
+from functions._queues import work_off
+from shared.container import Services, services
 from shared.index.compaction import COMPACT_QUEUE
 from shared.index.removal import PURGE_QUEUE
+from shared.ports import JsonObject
 
 bp = func.Blueprint()
 
@@ -23,18 +24,23 @@ _log = logging.getLogger("dicom.upkeep")
 @bp.queue_trigger(arg_name="message", queue_name=PURGE_QUEUE, connection="DicomStorage")
 async def purge_deleted(message: func.QueueMessage) -> None:
     """Purge the files of one deletion when its retention time is over."""
-    body = json.loads(message.get_body())
-    tenant = await (await services()).tenant(body["tenant"])
-    await tenant.delete.purge(body["pk"], body["tombstone"])
+
+    async def work(app: Services, body: JsonObject) -> None:
+        tenant = await app.tenant(body["tenant"])
+        await tenant.delete.purge(body["pk"], body["tombstone"])
+
+    await work_off(message, PURGE_QUEUE, work)
 
 
 @bp.function_name("compact_metadata")
 @bp.queue_trigger(arg_name="message", queue_name=COMPACT_QUEUE, connection="DicomStorage")
 async def compact_metadata(message: func.QueueMessage) -> None:
     """Compact the metadata of series that have been quiet."""
-    body = json.loads(message.get_body())
-    tenant = await (await services()).tenant(body["tenant"])
-    await tenant.compactor.handle(body)
+
+    async def work(app: Services, body: JsonObject) -> None:
+        await (await app.tenant(body["tenant"])).compactor.handle(body)
+
+    await work_off(message, COMPACT_QUEUE, work)
 
 
 @bp.function_name("sweep")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from shared.auth.settings import SignIn, load_sign_in
 from shared.cast_settings import CastSettings, CastSettingWrong, parse_cast
+from shared.resilience import FRONT_END_S, TIDY_S, Patience
 from shared.web.cors import CrossOrigin
 
 MIB = 1024 * 1024
@@ -97,6 +98,7 @@ class Settings:
     retention_days: float = 3.0
     commit_grace_s: float = 900.0
     limits: Limits = field(default_factory=Limits)
+    patience: Patience = field(default_factory=Patience)
     cross_origin: CrossOrigin = field(default_factory=CrossOrigin)
     export: ExportSettings = field(default_factory=ExportSettings)
     fanout: FanOutSettings = field(default_factory=FanOutSettings)
@@ -152,6 +154,25 @@ def _limits(environment: Mapping[str, str]) -> Limits:
             environment, "DICOM_MAX_RENDERED_PIXELS", default.rendered_pixels
         ),
     )
+
+
+def _patience(environment: Mapping[str, str]) -> Patience:
+    default = Patience()
+    found = Patience(
+        silence_s=_number(environment, "DICOM_STORE_SILENCE_SECONDS", default.silence_s),
+        tries=_positive(environment, "DICOM_STORE_TRIES", default.tries),
+        request_s=_number(environment, "DICOM_REQUEST_SECONDS", default.request_s),
+    )
+    if not found.silence_s or not found.request_s:
+        raise SettingMissing(
+            "DICOM_STORE_SILENCE_SECONDS and DICOM_REQUEST_SECONDS must be more than 0"
+        )
+    if not found.fits:
+        raise SettingMissing(
+            f"DICOM_REQUEST_SECONDS must be less than {FRONT_END_S - TIDY_S:.0f}: "
+            "Azure's front end does not wait for longer"
+        )
+    return found
 
 
 def _cross_origin(environment: Mapping[str, str]) -> CrossOrigin:
@@ -302,6 +323,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         retention_days=_number(environment, "DICOM_RETENTION_DAYS", 3.0),
         commit_grace_s=_number(environment, "DICOM_COMMIT_GRACE_SECONDS", 900.0),
         limits=_limits(environment),
+        patience=_patience(environment),
         cross_origin=_cross_origin(environment),
         export=_export(environment),
         fanout=_fan_out(environment),

@@ -119,9 +119,9 @@ class Services:
         self.settings = settings
         self.clock: Clock = SystemClock()
         self.ids: Ids = RandomIds()
-        self._blob_service = blob_service(settings.storage)
-        self.queue: Queue = AzureQueue(queue_service(settings.storage))
-        self._table_service = table_service(settings.storage)
+        self._blob_service = blob_service(settings.storage, settings.patience)
+        self.queue: Queue = AzureQueue(queue_service(settings.storage, settings.patience))
+        self._table_service = table_service(settings.storage, settings.patience)
         self.registry: Registry = TableRegistry(self._table_service)
         if settings.audit_file is not None:
             write_to(Path(settings.audit_file))
@@ -362,7 +362,7 @@ class Services:
         from shared.adapters.azure.cosmos import CosmosDocuments
 
         if self._cosmos is None and self.settings.cosmos is not None:
-            self._cosmos = cosmos_client(self.settings.cosmos)
+            self._cosmos = cosmos_client(self.settings.cosmos, self.settings.patience)
         if self._cosmos is None:
             raise SettingMissing("DicomCosmos__accountEndpoint is missing")
         return CosmosDocuments(self._cosmos, row.database)

@@ -27,6 +27,7 @@ LASTS_S = 60.0
 MISSING_LASTS_S = 2.0
 OUTAGE_S = 600.0
 _AFTER_FAILURE_S = 5.0
+_PATIENCE_S = 5.0  # all callers wait while it is read, and there is a picture to go on with
 
 ACTIVE, SUSPENDED, DELETING = "active", "suspended", "deleting"
 STATES = (ACTIVE, SUSPENDED, DELETING)
@@ -187,15 +188,16 @@ class Directory:
     async def _read(self, old: _Picture | None) -> _Picture:
         began = self._now()
         try:
-            rows = {row.tenant: row async for row in self._registry.list()}
-            for name in self._names:
-                if name not in rows:
-                    rows[name] = await self._add(name)
-        except ServiceTrouble:
+            async with asyncio.timeout(None if old is None else _PATIENCE_S):
+                rows = {row.tenant: row async for row in self._registry.list()}
+                for name in self._names:
+                    if name not in rows:
+                        rows[name] = await self._add(name)
+        except (ServiceTrouble, TimeoutError) as error:
             self._next_read = self._now() + _AFTER_FAILURE_S
             if old is None or self._now() - old.read_at > OUTAGE_S:
                 self._picture = None
-                raise
+                raise Unavailable from error
             _log.warning("the registry does not answer; its last picture is used")
             return old
         trust = {name: self.trust_of(row) for name, row in rows.items()}

@@ -11,18 +11,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TypeVar
 
 from shared.config import Limits
-from shared.errors import InstanceRefused, RequestTooSlow, ServiceTrouble, Throttled
+from shared.errors import InstanceRefused, RequestTooSlow, ServiceTrouble
 from shared.index.commit import Committer, Outcome
 from shared.index.documents import Expiry, iso
 from shared.index.replacement import Replacer
 from shared.index.shapes import InstanceKey
 from shared.ports import Blobs, Clock, Ids, JsonObject
+from shared.resilience import regardless_of_cancellation, tidied
 from shared.store.intake import Destination, Intake, Received, RefusedByRules
 from shared.store.models import (
     ALREADY_STORED,
@@ -39,7 +39,6 @@ _log = logging.getLogger("dicom.store")
 
 _WRITES_AT_ONCE = 3
 _PART_OF_GRACE = 0.9
-_T = TypeVar("_T")
 _Outcome = Outcome | Exception
 
 
@@ -104,14 +103,14 @@ class StoreService:
                 await request.written()
             await _close(contents)
         except BaseException as error:
-            await _regardless_of_cancellation(request.undo())
+            await tidied(request.undo())
             await _close(contents)
             if isinstance(error, TimeoutError) and deadline.expired():
                 raise RequestTooSlow(
                     f"A store has to arrive within {self._most_seconds:.0f} seconds."
                 ) from error
             raise
-        return await _regardless_of_cancellation(request.commit())
+        return await regardless_of_cancellation(request.commit())
 
     async def tags(self) -> TagList:
         """The extended query tags, as this process last saw them; ``commit`` looks again."""
@@ -174,7 +173,7 @@ class StoreService:
         lost = [
             one.blob
             for one, outcome in zip(received, outcomes, strict=True)
-            if outcome is Outcome.ALREADY_STORED or isinstance(outcome, Throttled)
+            if outcome is Outcome.ALREADY_STORED
         ]
         if len(lost) == len(received):
             lost += segments
@@ -250,6 +249,8 @@ class _Request:
 
     async def undo(self) -> None:
         """Remove what was written: the request is refused as a whole."""
+        for write in self._writes:
+            write.cancel()
         await asyncio.gather(*self._writes, return_exceptions=True)
         await self._service.remove(sorted(set(self._begun)))
 
@@ -315,14 +316,3 @@ async def _close(contents: AsyncIterator[object]) -> None:
     if isinstance(contents, AsyncGenerator):
         with contextlib.suppress(RuntimeError):  # it is being read: the request is cancelled
             await contents.aclose()
-
-
-async def _regardless_of_cancellation(work: Coroutine[object, object, _T]) -> _T:
-    """Finish ``work`` even if the client leaves and the request is cancelled meanwhile."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        with contextlib.suppress(Exception):
-            await task
-        raise

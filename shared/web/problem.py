@@ -33,7 +33,7 @@ STATUS: Final = MappingProxyType(
         errors.UnsupportedMediaType: 415,
         errors.RangeNotSatisfiable: 416,
         errors.CorruptData: 500,
-        errors.Throttled: 429,
+        errors.Throttled: 503,
         errors.Unavailable: 503,
         errors.ServiceTrouble: 503,
     }

@@ -39,14 +39,14 @@ import azure.functions as func
 sys.path.insert(0, {str(ROOT)!r})
 
 from functions import operations
-from shared.errors import Unavailable
+from shared.errors import CorruptData
 from shared.operations.reconcile import Reconciler
 
 
 async def step(self, work):
     with open(os.environ["NOTES"], "a") as notes:
         notes.write(work.id + "\\n")
-    raise Unavailable
+    raise CorruptData("it cannot be done")
 
 
 Reconciler.step = step
@@ -99,7 +99,7 @@ def test_each_attempt_fails(server: Server, tmp_path: Path) -> None:
         body = _ended(href)
         assert body["status"] == "failed"
         assert "given up" in body["error"]
-        assert "Unavailable" in body["error"]
+        assert "CorruptData" in body["error"]
         attempts = (tmp_path / "notes").read_text().splitlines()
         assert attempts == [body["operationId"]] * _MOST_DELIVERIES
         for queue in (OPERATIONS_QUEUE, OPERATIONS_POISON_QUEUE):

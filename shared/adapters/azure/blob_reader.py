@@ -8,6 +8,7 @@ own pipeline (azure-core). A stream that breaks goes on behind the last byte tha
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from azure.storage.blob.aio import BlobServiceClient
 
 _SCOPE = "https://storage.azure.com/.default"
-_RETRIES = 3
-_PAUSE_S = 1.0
 _SIGNATURE_LASTS = timedelta(hours=12)
 _SIGNATURE_RENEWED = timedelta(hours=1)
 _GONE = {404, 412}
@@ -50,6 +49,7 @@ class BlobReader:
         self._service = service
         address, _, query = service.get_container_client(container).url.partition("?")
         self._address, self._query = address, query
+        self._patience = transport_of(service).patience
         self._signed_until = datetime.min.replace(tzinfo=UTC)
         self._client: AsyncPipelineClient[Any, Any] | None = None
 
@@ -86,7 +86,7 @@ class BlobReader:
                         yield piece
                 except AzureError:
                     failures += 1
-                    if failures > _RETRIES:
+                    if failures >= self._patience.tries:
                         with translated():
                             raise
                 await response.close()
@@ -121,18 +121,20 @@ class BlobReader:
         from azure.core.exceptions import AzureError
         from azure.core.rest import HttpRequest
 
-        for attempt in range(_RETRIES + 1):
+        tries = self._patience.tries
+        for attempt in range(1, tries + 1):
             request = HttpRequest("GET", self._url(key), headers=headers)
             try:
                 response = await self._pipeline().send_request(request, stream=True)
             except AzureError:
-                if attempt == _RETRIES:
+                if attempt == tries:
                     raise
             else:
-                if response.status_code not in _TRY_AGAIN or attempt == _RETRIES:
+                if response.status_code not in _TRY_AGAIN or attempt == tries:
                     return response  # type: ignore[no-any-return]
                 await response.close()
-            await asyncio.sleep(_PAUSE_S)
+            pause_s = self._patience.pause_s
+            await asyncio.sleep(random.uniform(pause_s / 2, pause_s * 3 / 2))  # noqa: S311
         raise AssertionError("the last attempt returns or raises")
 
     async def _size(self, key: str, response: AsyncHttpResponse) -> int:

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from shared.adapters.azure.identity import token_credential
 from shared.config import CosmosConnection, SettingMissing, StorageConnection
+from shared.resilience import Patience
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractResolver
@@ -27,35 +28,29 @@ PIECE = 4 * 1024 * 1024
 """Bytes of a blob that one request writes at most."""
 
 _TRANSPORTS: WeakKeyDictionary[BlobServiceClient, Transport] = WeakKeyDictionary()
-_RETRIES = 3
 _LONGEST_THROTTLE_S = 5
-_FOREIGN_CONNECT_S = 10
-# the SDK's own 15 s and more between retries outlast the patience of those who wait for us
-_RETRY: dict[str, Any] = {
-    "retry_total": _RETRIES,
-    "initial_backoff": 1,
-    "increment_base": 1,
-    "random_jitter_range": 1,
-}
+_PATIENCE = Patience()
 
 
-def blob_service(connection: StorageConnection) -> BlobServiceClient:
+def blob_service(
+    connection: StorageConnection, patience: Patience = _PATIENCE
+) -> BlobServiceClient:
     """A client of the blob service."""
     from azure.storage.blob.aio import BlobServiceClient
 
     options: dict[str, Any] = {
         "max_single_put_size": PIECE,
-        **_RETRY,
+        **_retries(patience),
     }
     if connection.connection_string is not None:
-        transport = _transport()
+        transport = _transport(patience)
         client = BlobServiceClient.from_connection_string(
             connection.connection_string, transport=transport, **options
         )
     else:
         uri = _address(connection.blob_uri, "blobServiceUri")
         credential = token_credential(connection.client_id)
-        transport = _transport(credential)
+        transport = _transport(patience, credential)
         client = BlobServiceClient(uri, credential, transport=transport, **options)
     _TRANSPORTS[client] = transport
     return client
@@ -79,43 +74,51 @@ def foreign_blob_service(
     return BlobServiceClient(
         account_address,
         credential,
-        transport=_transport(own, resolver),
+        transport=_transport(_PATIENCE, own, resolver),
         max_single_put_size=PIECE,
         permit_redirects=False,
-        connection_timeout=_FOREIGN_CONNECT_S,
-        **_RETRY,
+        **_retries(_PATIENCE),
     )
 
 
-def queue_service(connection: StorageConnection) -> QueueServiceClient:
+def queue_service(
+    connection: StorageConnection, patience: Patience = _PATIENCE
+) -> QueueServiceClient:
     """A client of the queue service."""
     from azure.storage.queue.aio import QueueServiceClient
 
     if connection.connection_string is not None:
         return QueueServiceClient.from_connection_string(
-            connection.connection_string, transport=_transport(), **_RETRY
+            connection.connection_string, transport=_transport(patience), **_retries(patience)
         )
     uri, identity = _address(connection.queue_uri, "queueServiceUri"), connection.client_id
     credential = token_credential(identity)
-    return QueueServiceClient(uri, credential, transport=_transport(credential), **_RETRY)
+    transport = _transport(patience, credential)
+    return QueueServiceClient(uri, credential, transport=transport, **_retries(patience))
 
 
-def table_service(connection: StorageConnection) -> TableServiceClient:
+def table_service(
+    connection: StorageConnection, patience: Patience = _PATIENCE
+) -> TableServiceClient:
     """A client of the table service."""
     from azure.data.tables.aio import TableServiceClient
 
+    options: dict[str, Any] = {
+        "retry_total": patience.tries - 1,
+        "retry_backoff_factor": patience.pause_s,
+        "retry_backoff_max": 2 * patience.pause_s,
+    }
     if connection.connection_string is not None:
         return TableServiceClient.from_connection_string(
-            connection.connection_string, transport=_transport(), retry_total=_RETRIES
+            connection.connection_string, transport=_transport(patience), **options
         )
-    uri, identity = _address(connection.table_uri, "tableServiceUri"), connection.client_id
-    credential = token_credential(identity)
-    return TableServiceClient(
-        uri, credential=credential, transport=_transport(credential), retry_total=_RETRIES
-    )
+    uri = _address(connection.table_uri, "tableServiceUri")
+    credential = token_credential(connection.client_id)
+    transport = _transport(patience, credential)
+    return TableServiceClient(uri, credential=credential, transport=transport, **options)
 
 
-def cosmos_client(connection: CosmosConnection) -> CosmosClient:
+def cosmos_client(connection: CosmosConnection, patience: Patience = _PATIENCE) -> CosmosClient:
     """A client of the Cosmos account. One a process: its session token gives read-your-write.
 
     An emulator, which is what a key is for, reports addresses that only itself can reach.
@@ -124,16 +127,35 @@ def cosmos_client(connection: CosmosConnection) -> CosmosClient:
 
     options: dict[str, Any] = {
         "enable_compact_utf8_item_writes": True,  # else each "ä" counts six bytes of the 2 MB
-        "retry_throttle_total": _RETRIES,
+        "connection_timeout": patience.connect_s,
+        "read_timeout": patience.silence_s,
+        "retry_total": patience.tries - 1,
+        "retry_connect": patience.tries - 1,
+        "retry_read": patience.tries - 1,
+        "retry_backoff_factor": patience.pause_s / 2,
+        "retry_backoff_max": 2 * patience.pause_s,
+        "retry_throttle_total": patience.tries,
         "retry_throttle_backoff_max": _LONGEST_THROTTLE_S,
     }
     if connection.key is not None:
-        options |= {"enable_endpoint_discovery": False, "transport": _transport()}
+        options |= {"enable_endpoint_discovery": False, "transport": _transport(patience)}
         return CosmosClient(connection.endpoint, connection.key, **options)
     credential = token_credential(connection.client_id)
-    return CosmosClient(
-        connection.endpoint, credential, transport=_transport(credential), **options
-    )
+    transport = _transport(patience, credential)
+    return CosmosClient(connection.endpoint, credential, transport=transport, **options)
+
+
+def _retries(patience: Patience) -> dict[str, Any]:
+    """For the clients of blobs and queues.
+
+    The SDK's own pauses, of 15 s and more, outlast the patience of those who wait for us.
+    """
+    return {
+        "retry_total": patience.tries - 1,
+        "initial_backoff": patience.pause_s,
+        "increment_base": patience.pause_s,
+        "random_jitter_range": patience.pause_s,
+    }
 
 
 def _address(uri: str | None, setting: str) -> str:
@@ -143,10 +165,12 @@ def _address(uri: str | None, setting: str) -> str:
 
 
 def _transport(
-    credential: AsyncTokenCredential | None = None, resolver: AbstractResolver | None = None
+    patience: Patience,
+    credential: AsyncTokenCredential | None = None,
+    resolver: AbstractResolver | None = None,
 ) -> Transport:
     from shared.adapters.azure.transport import Transport
 
     # at the level INFO the SDK logs the address of each request, and with it the UIDs
     logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
-    return Transport(credential, resolver)
+    return Transport(credential, resolver, patience)

@@ -11,8 +11,7 @@ from shared.errors import Throttled, Unavailable
 if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
 
-_TOO_MANY_REQUESTS = 429
-_SERVER_BUSY = 503
+_SLOW_DOWN = {429, 503}
 _SERVER_ERROR = 500
 _REQUEST_TIMEOUT = 408
 
@@ -20,6 +19,9 @@ _REQUEST_TIMEOUT = 408
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
     """Raise ``Throttled`` or ``Unavailable`` for a store that does not answer as it should.
+
+    Neither says that a write was not done: an answer may be lost, and what is told may be that of
+    the SDK's second try.
 
     An answer that says no for a reason passes through: what it means depends on the call.
     """
@@ -29,7 +31,7 @@ def translated() -> Iterator[None]:
         yield
     except HttpResponseError as error:
         status = error.status_code
-        if status in {_TOO_MANY_REQUESTS, _SERVER_BUSY}:
+        if status in _SLOW_DOWN:
             raise Throttled(retry_after(headers_of(error))) from error
         if status is None or status == _REQUEST_TIMEOUT or status >= _SERVER_ERROR:
             raise Unavailable from error

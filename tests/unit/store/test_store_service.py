@@ -108,14 +108,15 @@ async def test_an_index_that_is_away_is_told_and_keeps_the_file_for_later(tenant
     assert len(tenant.blobs.content) == 1
 
 
-async def test_an_index_that_asks_to_wait_leaves_no_file(tenant: Tenant) -> None:
+async def test_an_index_that_asks_to_wait_keeps_the_file_for_later(tenant: Tenant) -> None:
     def busy(_operations: object) -> None:
         raise Throttled(2)
 
     tenant.documents.failing = busy
     with pytest.raises(Throttled):
         await tenant.store(dicom.base())
-    assert not tenant.blobs.content
+    # it may be the answer to a second try, after the first was applied and its answer lost
+    assert len(tenant.blobs.content) == 1
 
 
 async def test_one_file_that_cannot_be_written_fails_alone(tenant: Tenant) -> None:

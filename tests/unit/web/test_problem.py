@@ -72,7 +72,7 @@ def test_every_row_of_the_table_is_an_error():
         (errors.InstanceRefused, 400),
         (errors.NotDicom, 400),
         (errors.CorruptData, 500),
-        (errors.Throttled, 429),
+        (errors.Throttled, 503),
         (errors.Unavailable, 503),
     ],
 )
