@@ -134,7 +134,7 @@ _UNIT = ["-n", "2", "tests/unit", "tests/docs"]
 _PATIENT = [
     f"tests/e2e/test_{name}.py"
     for name in (
-        "crashes", "dicomcast", "export_crash", "isolation", "rebuild", "sign_in",
+        "crashes", "dicomcast", "export_crash", "faults", "isolation", "rebuild", "sign_in",
         "subscriptions", "update_crash",
     )
 ]  # fmt: skip

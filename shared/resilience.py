@@ -24,7 +24,7 @@ TIDY_S = 15.0
 """Seconds that an answer waits for what a request has begun and must not leave half-way."""
 
 _CONNECT_S = 5.0
-_PAUSE_S = 1.0
+_PAUSE_S = 0.5
 _T = TypeVar("_T")
 _Receive = Callable[[], Awaitable[Any]]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shared.adapters.azure import blob_reader, clients
+from shared import resilience
 from shared.adapters.azure.blobs import AzureBlobs, ensure_container
 from shared.adapters.azure.clients import PIECE, blob_service
 from shared.adapters.azure.transport import Transport
@@ -30,9 +30,7 @@ from tests.support.blobs import BIG, KEY, drain, in_pieces, put, read
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that are made from here on retry at once."""
-    for name in ("initial_backoff", "increment_base", "random_jitter_range"):
-        monkeypatch.setitem(clients._RETRY, name, 0)
-    monkeypatch.setattr(blob_reader, "_PAUSE_S", 0)
+    monkeypatch.setattr(resilience, "_PAUSE_S", 0.0)
 
 
 async def _list(blobs: AzureBlobs, prefix: str) -> list[str]:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from shared.adapters.azure import clients, destinations
+from shared import resilience
+from shared.adapters.azure import destinations
 from shared.adapters.azure.blobs import AzureBlobs, ensure_container
 from shared.adapters.azure.clients import PIECE
 from shared.adapters.azure.destinations import AzureDestination, AzureDestinations, AzureLinks
@@ -57,8 +58,7 @@ async def ours(blob_client: Any, fresh_name: str) -> AzureBlobs:
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that are made from here on retry at once."""
-    for name in ("initial_backoff", "increment_base", "random_jitter_range"):
-        monkeypatch.setitem(clients._RETRY, name, 0)
+    monkeypatch.setattr(resilience, "_PAUSE_S", 0.0)
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:

@@ -25,7 +25,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from shared.adapters.azure import clients, destinations
+from shared import resilience
+from shared.adapters.azure import destinations
 from shared.adapters.azure.blobs import AzureBlobs, ensure_container
 from shared.adapters.azure.clients import foreign_blob_service
 from shared.adapters.azure.destinations import AzureDestination, AzureDestinations, AzureLinks
@@ -199,8 +200,7 @@ async def test_a_link_in_the_name_of_our_identity(
 async def test_a_token_that_does_not_serve(
     store: str, theirs: Target, identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("initial_backoff", "increment_base", "random_jitter_range"):
-        monkeypatch.setitem(clients._RETRY, name, 0)
+    monkeypatch.setattr(resilience, "_PAUSE_S", 0.0)
     identity.lasts_s = -60
     async with AzureDestinations(None).open(theirs) as destination:
         with pytest.raises(DestinationUnusable, match="does not let the service in"):

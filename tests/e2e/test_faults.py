@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.support import dicom
@@ -43,7 +45,7 @@ _PATIENCE = {
     "DICOM_STORE_SILENCE_SECONDS": "3",
     "DICOM_STORE_TRIES": "2",
     "DICOM_REQUEST_SECONDS": str(int(_REQUEST_S)),
-    "DICOM_COMMIT_GRACE_SECONDS": "20",
+    "DICOM_COMMIT_GRACE_SECONDS": "15",
     "DICOM_SWEEP_SCHEDULE": "*/2 * * * * *",
 }
 _SERVICES = ("BlobEndpoint", "QueueEndpoint", "TableEndpoint")
@@ -59,6 +61,7 @@ class Faulty:
     base: str
     data: Path
     kept: dict[str, bytes] = field(default_factory=dict)
+    cases: set[str] = field(default_factory=set)
 
     def set(self, *services: str, kind: Kind | Once | None) -> None:
         for name in services:
@@ -168,50 +171,86 @@ def _settle(faulty: Faulty) -> None:
         time.sleep(0.3)
 
 
-_FAULTS: dict[str, tuple[tuple[str, ...], Callable[[], Kind | Once], set[int]]] = {
-    # which stores, what befalls them, and what a store may answer meanwhile
-    "slow": (("Blob", "Queue", "Table"), lambda: Slow(2), {200, 202}),
-    "busy": (("Blob", "Queue"), lambda: Answer(503, {"Retry-After": "1"}), {503}),
-    "throttled": (("Blob", "Table"), lambda: Answer(429, {"Retry-After": "1"}), {503}),
-    "cut": (("Blob", "Queue", "Table"), ResetRequest, {503}),
-    "some-cut": (("Blob", "Queue", "Table"), lambda: Once(ResetRequest()), {200, 202}),
-    "answer-lost": (("Blob", "Queue", "Table"), lambda: Once(ResetAnswer()), {200, 202}),
-    "answers-lost": (("Blob", "Queue", "Table"), ResetAnswer, {503}),
-    "answer-cut": (("Blob", "Queue", "Table"), lambda: Once(ResetAnswer(300)), {200, 202}),
-    "silent": (("Blob", "Queue", "Table"), Silent, {503}),
-    "done-silent": (("Blob", "Queue"), lambda: Silent(done=True), {503}),
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A fault: which stores it befalls, and how a store may be answered meanwhile."""
+
+    kind: Callable[[], Kind | Once]
+    answers: set[int]
+    stores: tuple[str, ...] = ("Blob", "Queue", "Table")
+
+
+_STORED = {200, 202}
+_CASES = {
+    "slow": Case(lambda: Slow(2), _STORED),
+    "busy": Case(lambda: Answer(503, {"Retry-After": "1"}), {503}, ("Blob", "Queue")),
+    "away": Case(ResetRequest, {503}),
+    "cut once": Case(lambda: Once(ResetRequest()), _STORED),
+    "answer lost once": Case(lambda: Once(ResetAnswer()), _STORED),
+    "answer cut once": Case(lambda: Once(ResetAnswer(300)), _STORED),
+    "answers lost": Case(ResetAnswer, {503}),
+    "silent": Case(lambda: Silent(done=True), {503}),
 }
 
 
-@pytest.mark.parametrize("fault", _FAULTS)
-def test_no_wrong_answer_and_no_loss(faulty: Faulty, fault: str) -> None:
-    services, kind, allowed = _FAULTS[fault]
-    faulty.kept.clear()
-    here, goes = _stored(faulty, dicom.ct()), _stored(faulty, dicom.ct())
+@pytest.mark.parametrize("name", _CASES)
+def test_no_wrong_answer_no_loss_no_hang(faulty: Faulty, name: str) -> None:
+    case = _CASES[name]
+    series = {"StudyInstanceUID": dicom.new_uid()}
+    here, goes = _stored(faulty, dicom.ct(**series)), _stored(faulty, dicom.ct())
     big = _stored(faulty, _large())
-    news = [dicom.ct(), _large(), dicom.mr()]
-    faulty.set(*services, kind=kind())
+    news = [dicom.ct(**series), _large(), dicom.mr()]
+    faulty.set(*case.stores, kind=case.kind())
     work: list[Callable[[], int]] = [
-        *((lambda ds=ds: _store(faulty, ds)) for ds in news),
-        lambda: _file(faulty, here),
-        lambda: _file(faulty, big),
-        lambda: _search(faulty, here),
-        lambda: _feed(faulty),
-        lambda: _delete(faulty, goes),
+        *(partial(_store, faulty, ds) for ds in news),
+        partial(_file, faulty, here),
+        partial(_file, faulty, big),
+        partial(_search, faulty, here),
+        partial(_feed, faulty),
+        partial(_delete, faulty, goes),
     ]
     with ThreadPoolExecutor(len(work)) as at_once:
         statuses = list(at_once.map(lambda one: one(), work))
-    assert all(proxy.hits for name, proxy in faulty.proxies.items() if name[:-8] == services[0])
+    assert faulty.proxies["BlobEndpoint"].hits
     faulty.set("Blob", "Queue", "Table", kind=None)
-    print(fault, statuses)
-    assert set(statuses[:3]) <= allowed
-    again = [_store(faulty, ds) for ds in news]
+    assert set(statuses[:3]) <= case.answers, statuses
+    assert statuses[5:] == [200, 200, 204], "the index was there"
+    if case.answers == _STORED:
+        assert statuses[3:5] == [200, 200]
+    with ThreadPoolExecutor(len(news)) as at_once:
+        again = list(at_once.map(partial(_store, faulty), news))
     assert set(again) <= {200, 202, 409}, again
+    for path in (here, big, *map(path_of, news)):
+        if path in faulty.kept:
+            assert (_file(faulty, path), _search(faulty, path)) == (200, 200)
+    faulty.cases.add(name)
+
+
+def test_a_full_disk_refuses_what_it_cannot_keep(faulty: Faulty) -> None:
+    """No file of the process may grow: SQLite, the log and temporary files meet EFBIG."""
+    kept = _stored(faulty, dicom.ct())
+    process = psutil.Process(faulty.server.pid)
+    before = process.rlimit(psutil.RLIMIT_FSIZE)
+    process.rlimit(psutil.RLIMIT_FSIZE, (1, before[1]))
+    try:
+        refused = [dicom.ct() for _ in range(3)]
+        assert {_store(faulty, ds) for ds in refused} == {503}
+        assert _delete(faulty, kept) == 503
+        assert (_file(faulty, kept), _search(faulty, kept)) == (200, 200)
+    finally:
+        process.rlimit(psutil.RLIMIT_FSIZE, before)
+    assert {_store(faulty, ds) for ds in refused} <= _STORED
+    assert _delete(faulty, kept) == 204
+    faulty.cases.add("full disk")
+
+
+def test_the_archive_and_the_feed_are_whole_afterwards(faulty: Faulty) -> None:
+    """What was told to be stored is there, and announced once; nothing else is left of faults."""
+    assert faulty.cases, "run it with the tests above"
     _settle(faulty)
-    for path in [*faulty.kept]:
-        assert _file(faulty, path) == 200
-        assert _search(faulty, path) == 200
     rows = _get(faulty, "/changefeed?limit=200").json()
     created = [row["sopInstanceUid"] for row in rows if row["action"] == "Create"]
     assert len(created) == len(set(created))
     assert {path.rsplit("/", 1)[1] for path in faulty.kept} <= set(created)
+    deleted = [row["sopInstanceUid"] for row in rows if row["action"] == "Delete"]
+    assert len(deleted) == len(set(deleted)) == len(faulty.cases)

@@ -19,6 +19,7 @@ from shared.adapters.azure.clients import transport_of
 from shared.adapters.azure.failures import translated
 from shared.errors import BlobNotFound, RangeNotSatisfiable
 from shared.ports import ByteSpan
+from shared.resilience import Patience
 
 if TYPE_CHECKING:
     from azure.core import AsyncPipelineClient
@@ -49,9 +50,12 @@ class BlobReader:
         self._service = service
         address, _, query = service.get_container_client(container).url.partition("?")
         self._address, self._query = address, query
-        self._patience = transport_of(service).patience
         self._signed_until = datetime.min.replace(tzinfo=UTC)
         self._client: AsyncPipelineClient[Any, Any] | None = None
+
+    @property
+    def _patience(self) -> Patience:
+        return transport_of(self._service).patience
 
     async def read(self, key: str, span: ByteSpan | None) -> AsyncIterator[bytes]:
         """Begin to read. See ``Blobs.read``."""

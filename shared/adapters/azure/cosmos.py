@@ -47,6 +47,10 @@ _TOO_MANY_REQUESTS = 429
 _RETRY_WITH = 449
 _NOT_FOUND = 404
 
+_NOT_TWICE: dict[str, Any] = {"retry_read": 0}
+"""For writes: where the answer is lost, the SDK would send them again, and call what it finds done
+a conflict, or do it twice. Whoever writes is told ``Unavailable`` instead, and looks."""
+
 BatchOperation = tuple[str, tuple[Any, ...], dict[str, Any]]
 
 
@@ -242,7 +246,7 @@ async def _commit_batch(
 
     try:
         with _plain_failures():
-            await client.execute_item_batch(batch, partition)
+            await client.execute_item_batch(batch, partition, **_NOT_TWICE)
     except CosmosBatchOperationError as error:
         status = int(error.status_code or 0)
         if status in _REFUSALS:
@@ -266,14 +270,16 @@ async def _commit_one(client: ContainerProxy, partition: str, operation: Operati
 
 async def _apply(client: ContainerProxy, partition: str, operation: Operation) -> None:
     if isinstance(operation, Create):
-        await client.create_item(own_members(operation.body), no_response=True)
+        await client.create_item(own_members(operation.body), no_response=True, **_NOT_TWICE)
     elif isinstance(operation, Upsert):
-        await client.upsert_item(own_members(operation.body), no_response=True)
+        await client.upsert_item(own_members(operation.body), no_response=True, **_NOT_TWICE)
     elif isinstance(operation, Replace):
         body = own_members(operation.body)
-        await client.replace_item(body["id"], body, no_response=True, **_match(operation.etag))
+        await client.replace_item(
+            body["id"], body, no_response=True, **_match(operation.etag), **_NOT_TWICE
+        )
     elif isinstance(operation, Delete):
-        await client.delete_item(operation.id, partition, **_match(operation.etag))
+        await client.delete_item(operation.id, partition, **_match(operation.etag), **_NOT_TWICE)
     else:
         await client.patch_item(
             operation.id,
@@ -281,6 +287,7 @@ async def _apply(client: ContainerProxy, partition: str, operation: Operation) -
             patch_changes(operation),
             filter_predicate=patch_condition(operation.when),
             no_response=True,
+            **_NOT_TWICE,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver
 from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 from azure.core.pipeline.transport import AioHttpTransport
 
 from shared.resilience import Patience
@@ -64,8 +65,24 @@ class Transport(AioHttpTransport):  # type: ignore[misc]  # the SDK exports it a
                 read_bufsize=_PIECE,
                 trust_env=bool(urllib.request.getproxies()),
             )
+            # else it sends a PUT or DELETE again by itself, though the first may have been done
+            self.session._retry_connection = False
         self._was_opened = True
         await super().open()
+
+    async def send(self, request: Any, **config: Any) -> Any:
+        """Send a request.
+
+        A connection that breaks is an answer that is lost: what was asked may have been done. The
+        SDK takes it for a request that was not sent, and repeats what must not be.
+        """
+        try:
+            return await super().send(request, **config)
+        except ServiceRequestError as error:
+            cause = error.inner_exception
+            if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+                raise
+            raise ServiceResponseError(cause, error=cause) from error
 
     async def close(self) -> None:
         """Close the session and the credential."""
