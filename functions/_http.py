@@ -37,6 +37,7 @@ from shared.errors import (
 from shared.index.partitions import Partition
 from shared.ports import JsonObject
 from shared.resilience import Deadline, Patience
+from shared.telemetry import SpanKind, failed, span
 from shared.web.cors import CrossOrigin
 from shared.web.media_types import DICOM_XML, prefers_xml, require_json_acceptable
 from shared.web.multipart import MultipartWriter, OutgoingPart
@@ -53,6 +54,7 @@ _KEYWORDS = {
     "instance": "SopInstanceUid",
 }
 _INVOCATION = re.compile(r"[0-9A-Za-z-]{1,64}")
+_FIRST_OF_OURS = 500
 SUPPORTED_VERSIONS = ("1.0-prerelease", "1", "2")
 _EVERY_RESPONSE = {
     "X-Content-Type-Options": "nosniff",
@@ -229,16 +231,12 @@ async def respond(name: str, req: Request, work: Callable[[], Awaitable[Response
     deadline = Deadline((Patience() if settings is None else settings.patience).request_s)
     # a body that arrives puts it off, by whatever way the work reads it
     req._receive = deadline.watching(req._receive)
-    try:
-        async with deadline.bounding():
-            response = await work()
-    except ClientDisconnect:
-        response = Response(status_code=400)  # nobody reads it; the log shows it
-    except DicomServiceError as error:
-        response = problem_response(error, correlation_id)
-    except Exception as error:
-        _log.exception("failed", extra={"function": name, "correlation": correlation_id})
-        response = problem_response(error, correlation_id)
+    known = {"http.request.method": req.method, "dicom.correlation_id": correlation_id}
+    with span(name, known, kind=SpanKind.SERVER, headers=req.headers) as current:
+        response = await _outcome(name, correlation_id, work, deadline)
+        current.set_attribute("http.response.status_code", response.status_code)
+        if response.status_code >= _FIRST_OF_OURS:
+            failed(current, str(response.status_code))
     if req.method == "HEAD":
         response = await _without_content(response)
     if settings is not None:
@@ -259,6 +257,22 @@ async def respond(name: str, req: Request, work: Callable[[], Awaitable[Response
         },
     )
     return response if trail is None else Recorded(response, trail)
+
+
+async def _outcome(
+    name: str, correlation_id: str, work: Callable[[], Awaitable[Response]], deadline: Deadline
+) -> Response:
+    """What the work answers, or the error response."""
+    try:
+        async with deadline.bounding():
+            return await work()
+    except ClientDisconnect:
+        return Response(status_code=400)  # nobody reads it; the log shows it
+    except DicomServiceError as error:
+        return problem_response(error, correlation_id)
+    except Exception as error:
+        _log.exception("failed", extra={"function": name, "correlation": correlation_id})
+        return problem_response(error, correlation_id)
 
 
 def _correlation_id(req: Request) -> str:

@@ -11,6 +11,7 @@ import json
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 import azure.functions as func
@@ -18,6 +19,7 @@ import azure.functions as func
 from shared.container import Services, services
 from shared.errors import Throttled, Unavailable
 from shared.ports import JsonObject
+from shared.telemetry import DEFERRED, QUEUE_AGE, span
 
 _log = logging.getLogger("dicom.queues")
 
@@ -44,6 +46,9 @@ async def work_off(message: func.QueueMessage, queue: str, work: Work) -> None:
     """
     body = json.loads(message.get_body())
     body.setdefault(_FIRST_ID, str(message.id))
+    if message.insertion_time is not None:
+        age = datetime.now(UTC) - message.insertion_time.astimezone(UTC)
+        QUEUE_AGE.record(max(0.0, age.total_seconds()), {"queue": queue})
     await or_later(queue, body, work)
 
 
@@ -51,7 +56,8 @@ async def or_later(queue: str, body: JsonObject, work: Work) -> None:
     """Do work, or send ``body`` to a queue whose function does it."""
     app = await services()
     try:
-        await work(app, body)
+        with span(f"work {queue}"):
+            await work(app, body)
     except (Throttled, Unavailable) as trouble:
         times = int(body.get(_DEFERRED, 0))
         if times >= _MOST_DEFERRALS:
@@ -59,6 +65,7 @@ async def or_later(queue: str, body: JsonObject, work: Work) -> None:
         delay_s = min(_FIRST_DELAY_S * 2**times, _LONGEST_DELAY_S)
         later = {**body, _DEFERRED: times + 1}
         await app.queue.send(queue, later, delay_s=delay_s * random.uniform(0.8, 1.2))  # noqa: S311
+        DEFERRED.add(1, {"queue": queue})
         _log.warning(
             "put off", extra={"queue": queue, "times": times + 1, "cause": type(trouble).__name__}
         )

@@ -10,6 +10,7 @@ from shared.index.documents import iso
 from shared.index.removal import LONGEST_DELAY_S, PURGE_QUEUE, Remover
 from shared.index.schema import INDEX
 from shared.ports import Blobs, Clock, Delete, Documents, JsonObject, Queue, Replace
+from shared.telemetry import traced
 from shared.where import And, Eq, In, Order, Range
 
 _PAGE = 100
@@ -39,6 +40,7 @@ class DeleteService:
         self._clock = clock
         self._tenant = tenant
 
+    @traced("delete")
     async def delete(
         self, partition: str, study: str, series: str | None = None, instance: str | None = None
     ) -> None:

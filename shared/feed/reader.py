@@ -14,6 +14,7 @@ from shared.index import shapes
 from shared.index.metadata import ChunkPlace, chunk_texts
 from shared.index.schema import CHANGES, INDEX
 from shared.ports import Blobs, Documents, JsonObject
+from shared.telemetry import traced
 from shared.where import And, Eq, Order, Range, Where
 
 _AT_ONCE = 16
@@ -52,6 +53,7 @@ class ChangeFeed:
         self._blobs = blobs
         self._sequencer = sequencer
 
+    @traced("read feed")
     async def read(self, window: Window, *, with_metadata: bool, resources_url: str) -> list[str]:
         """Entries as JSON texts, in order. What was committed before is there.
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from shared import telemetry
 from shared.errors import DicomServiceError, OperationRefused, Refusal, Unavailable
 from shared.feed.shapes import ENTRY, FIRST_BUCKET, HEAD, bucket_after, entry_ids
 from shared.index import shapes
@@ -166,6 +167,10 @@ class Sequencer:
                 break
         else:
             raise Unavailable
+        now = self._clock.now()
+        for one in left:
+            lag = now - datetime.fromisoformat(one.outbox["created"])
+            telemetry.FEED_LAG.record(max(0.0, lag.total_seconds()))
         self.appended()
         await self._delete(batch)
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from shared import telemetry
 from shared.errors import OperationRefused, Refusal, Unavailable
 from shared.index import shapes
 from shared.index.align import align
@@ -238,7 +239,9 @@ class Committer:
 
     async def _look_up(self, pk: str, series: set[str]) -> _Known:
         known = self._known.get(pk)
-        if known is not None and known.study is not None and series <= known.series.keys():
+        hit = known is not None and known.study is not None and series <= known.series.keys()
+        telemetry.CACHE.add(1, {"cache": "study", "hit": hit})
+        if known is not None and hit:
             return known
         known = _Known()
         wanted = [shapes.study_id(_study_of(pk)), *map(shapes.series_id, sorted(series))]

@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from shared import telemetry
 from shared.errors import (
     DicomServiceError,
     OperationNotFound,
@@ -255,6 +256,7 @@ class Engine:
             else:
                 over = time.monotonic() - began >= self._round_s
                 after = {**_after(body, step), **_held(holder, self._clock.now())}
+                telemetry.OPERATION_PERCENT.set(after.get("percent") or 0, {"type": body["type"]})
                 for name in ("trouble", *(["holder"] if over else [])):
                     after.pop(name, None)
                 if await self._replace(document, after) and over:

@@ -19,6 +19,7 @@ from shared.retrieve import instances
 from shared.retrieve.content import inflated, read_span
 from shared.retrieve.decoding import AT_ONCE
 from shared.retrieve.instances import Address, StoredFile, frame_table
+from shared.telemetry import traced
 
 _MOST_TRIED: Final = 50
 _MOST_OF_A_SERIES: Final = 3
@@ -96,6 +97,7 @@ class RenderService:
                 trouble = trouble or error
         raise trouble or FrameNotFound("There is no image.")
 
+    @traced("render")
     async def picture(
         self, subject: Subject, number: int, how: Rendering, media_type: str
     ) -> bytes:
@@ -119,6 +121,7 @@ class RenderService:
         for number in numbers:
             yield await self._picture(subject, source, number, how, media_type)
 
+    @traced("render")
     async def whole(self, subject: Subject, how: Rendering, media_type: str) -> bytes:
         """An instance as one picture: its first frame, or as GIF all of them.
 

@@ -19,6 +19,7 @@ from shared.retrieve.content import inflated, one_after_the_other
 from shared.retrieve.convert import converted, convertible
 from shared.retrieve.decoding import in_threads, recoding
 from shared.retrieve.instances import Address, Metadata, StoredFile, frame_table, ranges_of
+from shared.telemetry import traced
 from shared.web.negotiation import EXPLICIT_LE, Choice, first_fitting
 
 _PIXEL_DATA = "7FE00010"
@@ -72,6 +73,7 @@ class RetrieveService:
 
     # Files --------------------------------------------------------------------------------
 
+    @traced("find files")
     async def files(
         self, address: Address, choices: Sequence[Choice], *, original: bool = False
     ) -> tuple[Choice, list[Delivery]]:
@@ -138,6 +140,7 @@ class RetrieveService:
 
     # Frames -------------------------------------------------------------------------------
 
+    @traced("find frames")
     async def frames(
         self, address: Address, numbers: Sequence[int], choices: Sequence[Choice]
     ) -> Frames:
@@ -193,6 +196,7 @@ class RetrieveService:
         """What an ETag is made of, without the rest; see ``shared.retrieve.instances.entity``."""
         return await instances.entity(self._documents, address, original=original)
 
+    @traced("find metadata")
     async def metadata(self, address: Address, *, original: bool = False) -> Metadata:
         """The metadata chunks at an address, and what an ETag of them is made of.
 

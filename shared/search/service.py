@@ -12,6 +12,7 @@ from shared.ports import Blobs, Documents, JsonObject
 from shared.search.matching import conditions
 from shared.search.results import MEMBERS, plan
 from shared.search.sources import Sources
+from shared.telemetry import traced
 from shared.web.query import Scope, SearchQuery, continuation
 from shared.where import And, Eq, Order, Range, Where
 
@@ -44,6 +45,7 @@ class SearchService:
         self._documents = documents
         self._blobs = blobs
 
+    @traced("search")
     async def search(
         self,
         query: SearchQuery,

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import replace
 from datetime import timedelta
 
+from shared import telemetry
 from shared.config import Limits
 from shared.errors import InstanceRefused, RequestTooSlow, ServiceTrouble
 from shared.index.commit import Committer, Outcome
@@ -34,6 +35,7 @@ from shared.store.models import (
 from shared.store.segments import place
 from shared.tags.indexing import TagIndexer
 from shared.tags.models import NO_TAGS, TagList
+from shared.telemetry import traced
 
 _log = logging.getLogger("dicom.store")
 
@@ -66,6 +68,7 @@ class StoreService:
         self._indexer = indexer
         self._most_seconds = _PART_OF_GRACE * grace.total_seconds()
 
+    @traced("store")
     async def store(
         self, contents: AsyncIterator[AsyncIterator[bytes]], destination: Destination
     ) -> StoreResult:
@@ -257,6 +260,7 @@ class _Request:
     async def commit(self) -> StoreResult:
         """Commit what was received, and tell what became of each instance."""
         received = {at: row for at, row in enumerate(self._rows) if isinstance(row, Received)}
+        sizes = {at: row.stored.size for at, row in received.items()}
         several_values = False
         while received:
             first = _first_of_each(received)
@@ -268,7 +272,9 @@ class _Request:
                 for at, one in received.items():
                     self._rows[at] = Refused(ALREADY_STORED, one.facts.identifiers)
                 break
-        return StoreResult(self._final_rows(), several_values)
+        result = StoreResult(self._final_rows(), several_values)
+        _count(result, sizes)
+        return result
 
     async def _commit(self, received: dict[int, Received]) -> None:
         destination = self._destination
@@ -289,6 +295,13 @@ class _Request:
             row if isinstance(row, Stored | Refused) else Refused(PROCESSING_FAILURE)
             for row in self._rows
         ]
+
+
+def _count(result: StoreResult, sizes: dict[int, int]) -> None:
+    stored = [at for at, row in enumerate(result.rows) if isinstance(row, Stored)]
+    telemetry.INSTANCES.add(len(stored), {"outcome": "stored"})
+    telemetry.INSTANCES.add(len(result.rows) - len(stored), {"outcome": "refused"})
+    telemetry.STORED_BYTES.add(sum(sizes[at] for at in stored))
 
 
 def _first_of_each(received: dict[int, Received]) -> dict[int, Received]:

@@ -74,7 +74,7 @@ def foreign_blob_service(
     return BlobServiceClient(
         account_address,
         credential,
-        transport=_transport(_PATIENCE, own, resolver),
+        transport=_transport(_PATIENCE, own, resolver, "foreign blob"),
         max_single_put_size=PIECE,
         permit_redirects=False,
         **_retries(_PATIENCE),
@@ -89,11 +89,13 @@ def queue_service(
 
     if connection.connection_string is not None:
         return QueueServiceClient.from_connection_string(
-            connection.connection_string, transport=_transport(patience), **_retries(patience)
+            connection.connection_string,
+            transport=_transport(patience, service="queue"),
+            **_retries(patience),
         )
     uri, identity = _address(connection.queue_uri, "queueServiceUri"), connection.client_id
     credential = token_credential(identity)
-    transport = _transport(patience, credential)
+    transport = _transport(patience, credential, service="queue")
     return QueueServiceClient(uri, credential, transport=transport, **_retries(patience))
 
 
@@ -110,11 +112,11 @@ def table_service(
     }
     if connection.connection_string is not None:
         return TableServiceClient.from_connection_string(
-            connection.connection_string, transport=_transport(patience), **options
+            connection.connection_string, transport=_transport(patience, service="table"), **options
         )
     uri = _address(connection.table_uri, "tableServiceUri")
     credential = token_credential(connection.client_id)
-    transport = _transport(patience, credential)
+    transport = _transport(patience, credential, service="table")
     return TableServiceClient(uri, credential=credential, transport=transport, **options)
 
 
@@ -138,10 +140,13 @@ def cosmos_client(connection: CosmosConnection, patience: Patience = _PATIENCE) 
         "retry_throttle_backoff_max": _LONGEST_THROTTLE_S,
     }
     if connection.key is not None:
-        options |= {"enable_endpoint_discovery": False, "transport": _transport(patience)}
+        options |= {
+            "enable_endpoint_discovery": False,
+            "transport": _transport(patience, service="cosmos"),
+        }
         return CosmosClient(connection.endpoint, connection.key, **options)
     credential = token_credential(connection.client_id)
-    transport = _transport(patience, credential)
+    transport = _transport(patience, credential, service="cosmos")
     return CosmosClient(connection.endpoint, credential, transport=transport, **options)
 
 
@@ -168,9 +173,10 @@ def _transport(
     patience: Patience,
     credential: AsyncTokenCredential | None = None,
     resolver: AbstractResolver | None = None,
+    service: str = "blob",
 ) -> Transport:
     from shared.adapters.azure.transport import Transport
 
     # at the level INFO the SDK logs the address of each request, and with it the UIDs
     logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
-    return Transport(credential, resolver, patience)
+    return Transport(credential, resolver, patience, service)

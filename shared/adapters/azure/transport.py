@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 import urllib.request
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,9 +15,12 @@ from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 from azure.core.pipeline.transport import AioHttpTransport
 
 from shared.resilience import Patience
+from shared.telemetry import REQUEST_CHARGE, STORE_CALLS, Span, SpanKind, Value, failed, span
 
 _PIECE = 1024 * 1024
 _CONNECTIONS = 100
+_TROUBLE = {408, 429}
+_FIRST_OF_THEIRS = 500
 
 
 class Transport(AioHttpTransport):  # type: ignore[misc]  # the SDK exports it as Any
@@ -36,6 +41,8 @@ class Transport(AioHttpTransport):  # type: ignore[misc]  # the SDK exports it a
         What finds the addresses of a host, and may refuse to.
     patience : Patience
         How long a connection and an answer may take.
+    service : str
+        How spans and metrics name what is called.
     """
 
     def __init__(
@@ -43,6 +50,7 @@ class Transport(AioHttpTransport):  # type: ignore[misc]  # the SDK exports it a
         credential: AsyncTokenCredential | None = None,
         resolver: AbstractResolver | None = None,
         patience: Patience = Patience(),  # noqa: B008 — frozen
+        service: str = "blob",
     ) -> None:
         super().__init__(
             connection_data_block_size=_PIECE,
@@ -50,6 +58,7 @@ class Transport(AioHttpTransport):  # type: ignore[misc]  # the SDK exports it a
             read_timeout=patience.silence_s,
         )
         self.patience = patience
+        self._service = service
         self.session: aiohttp.ClientSession | None
         self._credential = credential
         self._resolver = resolver
@@ -76,13 +85,39 @@ class Transport(AioHttpTransport):  # type: ignore[misc]  # the SDK exports it a
         A connection that breaks is an answer that is lost: what was asked may have been done. The
         SDK takes it for a request that was not sent, and repeats what must not be.
         """
-        try:
-            return await super().send(request, **config)
-        except ServiceRequestError as error:
-            cause = error.inner_exception
-            if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-                raise
-            raise ServiceResponseError(cause, error=cause) from error
+        began = time.perf_counter()
+        method = str(request.method)
+        status = "none"
+        sent = int(request.headers.get("Content-Length", 0))
+        known: dict[str, Value] = {"http.request.method": method, "http.request.body.size": sent}
+        with span(f"{self._service} {method}", known, kind=SpanKind.CLIENT) as current:
+            try:
+                response = await super().send(request, **config)
+                status = str(response.status_code)
+                self._note(current, response)
+                return response
+            except ServiceRequestError as error:
+                cause = error.inner_exception
+                if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+                    raise
+                raise ServiceResponseError(cause, error=cause) from error
+            finally:
+                words = {"service": self._service, "method": method, "status": status}
+                STORE_CALLS.record(time.perf_counter() - began, words)
+
+    def _note(self, current: Span, response: Any) -> None:
+        """What an answer tells: its status, its size, and what Cosmos charges for it."""
+        current.set_attribute("http.response.status_code", response.status_code)
+        size = response.headers.get("Content-Length", "")
+        if size.isdigit():
+            current.set_attribute("http.response.body.size", int(size))
+        charge = response.headers.get("x-ms-request-charge")
+        if charge is not None:
+            with contextlib.suppress(ValueError):
+                current.set_attribute("azure.cosmosdb.operation.request_charge", float(charge))
+                REQUEST_CHARGE.add(float(charge))
+        if response.status_code in _TROUBLE or response.status_code >= _FIRST_OF_THEIRS:
+            failed(current, str(response.status_code))
 
     async def close(self) -> None:
         """Close the session and the credential."""
