@@ -20,7 +20,7 @@ from shared.where import And, Eq, Order, Where
 _PAGE = 500
 _OF_PATIENT = 50
 _NEWEST_FIRST = (Order(("version",), descending=True), Order(("id",)))
-_MEMBERS = ("id", "version", "study", "series", "instance", "d")
+_MEMBERS = ("id", "version", "study", "series", "instance", "d", shapes.LEFT_OUT)
 
 
 class Archive:

@@ -11,13 +11,15 @@ Spec dicomcast.md §4, §6, §7.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from shared.cast import values
 from shared.cast.values import Attributes, InvalidTag
 from shared.cast_settings import CastSettings
+from shared.index import shapes
 from shared.ports import JsonObject
 
 REPORTS = "1.2.840.10008.5.1.4.1.1.88."
@@ -151,6 +153,7 @@ class Painter:
         series, instance = body["series"], body["instance"]
         read = _Skipping(body["d"], strict=self._strict)
         try:
+            _note_left_out(read, body.get(shapes.LEFT_OUT, ()))
             facts = _facts(read)
         except InvalidTag as invalid:
             self._note("refused", series, instance, str(invalid))
@@ -200,6 +203,25 @@ class Painter:
     def _note(self, kind: str, series: str, instance: str, cause: str) -> None:
         if len(self._picture.problems) < MOST_PROBLEMS:
             self._picture.problems.append(Problem(kind, series, instance, cause))
+
+
+def _note_left_out(read: _Skipping, tags: Iterable[str]) -> None:
+    """Values that are invalid for the archive already; that there are none would be no reason.
+
+    Raises
+    ------
+    InvalidTag
+        An element of these is required, or all are to be valid.
+    """
+    for tag in tags:
+        if tag == values.MODALITY:
+            raise InvalidTag(tag)
+        if tag in values.OPTIONAL:
+            read.optional(partial(_invalid, tag))
+
+
+def _invalid(tag: str, _attributes: Attributes) -> None:
+    raise InvalidTag(tag)
 
 
 def _facts(read: _Skipping) -> _Facts:

@@ -37,6 +37,14 @@ TIMEZONE_OFFSET = "00080201"
 SERIES_NUMBER = "00200011"
 INSTANCE_NUMBER = "00200013"
 SOP_CLASS_UID = "00080016"
+OPTIONAL = frozenset(
+    {
+        *(PATIENT_NAME, PATIENT_BIRTH_DATE, PATIENT_SEX, TIMEZONE_OFFSET),
+        *(STUDY_DATE, STUDY_TIME, SERIES_DATE, SERIES_TIME, ACCESSION_NUMBER),
+        *(STUDY_DESCRIPTION, SERIES_DESCRIPTION, SERIES_NUMBER, INSTANCE_NUMBER),
+    }
+)
+"""What an instance may lack."""
 
 _DATE = re.compile(r"(\d{4})(\d\d)(\d\d)")
 _TIME = re.compile(r"(\d\d)(?:(\d\d)(?:(\d\d)(\.\d{1,6})?)?)?")

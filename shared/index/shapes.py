@@ -42,6 +42,7 @@ Members of instance only:
 ``uids``            the identifiers exactly as in the file, where they differ from the path's
 ``metadata``        where the metadata chunk is (``shared.index.metadata``)
 ``frames``, ``bulk``   byte ranges (``shared.dicom.frames``), or where they are kept if large
+``leftOut``         tags of attributes that ``d`` lacks because their values are invalid
 ``original``        of an instance that was updated: ``version`` and the members above, from
                     ``blob`` on, of the version that was stored
 ``originalVersion`` its version again, for searches
@@ -112,6 +113,7 @@ def instance_id(series: str, instance: str) -> str:
     return f"instance|{series}|{instance}"
 
 
+LEFT_OUT = "leftOut"
 ORIGINAL = "original"
 ORIGINAL_VERSION = "originalVersion"
 OF_A_FILE = (

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from shared.dicom.attributes import INDEXED_ATTRIBUTES
 from shared.dicom.instance import JsonElement
+from shared.index import shapes
 from shared.index.documents import NewInstance
 from shared.index.metadata import INLINE_BYTES, ChunkPlace, place_in_segment, place_inline
 from shared.ports import Blobs, Ids, JsonObject
@@ -94,6 +95,9 @@ def _details(one: Received, segment: _Segment, resources_url: str) -> JsonObject
         "sopClass": (facts.identifiers.sop_class_uid or "").rstrip(" \0"),
         "metadata": _chunk_place(one, segment, resources_url).to_json(),
     }
+    left_out = one.verdict.left_out & INDEXED_ATTRIBUTES
+    if left_out:
+        details[shapes.LEFT_OUT] = sorted(f"{tag:08X}" for tag in left_out)
     ranges = {"frames": facts.frames, "bulk": facts.bulk}
     text = json.dumps(ranges, separators=(",", ":")).encode()
     if len(text) <= RANGES_INLINE_BYTES:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pydicom.datadict import keyword_for_tag
 
 from shared.cast.failures import Away, Refused
 from shared.cast.picture import Problem
@@ -202,6 +203,45 @@ async def test_an_invalid_optional_value_is_left_out_or_refuses_the_instance(
     assert element in lax.rows(study)[0][1]
     assert next(iter(bad.values())) not in lax.rows(study)[0][1]
     assert cast.one("ImagingStudy")["numberOfInstances"] == 1
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "value"),
+    [
+        (0x00100010, "PN", b"Doe^Jane=Two^T=Three^T=Four^F=Five^F"),
+        (0x00100010, "PN", b"Doe^Jane^M^Dr^MD^Six^Seven "),
+        (0x00100030, "DA", b"19999999"),
+        (0x00080020, "DA", b"20241301"),
+        (0x00080030, "TM", b"256199"),
+        (0x00200011, "IS", b"99999999999 "),
+    ],
+)
+async def test_a_value_that_the_archive_has_left_out_has_a_row(
+    cast: Cast, tag: int, vr: str, value: bytes
+) -> None:
+    """Such an instance is stored with a warning, and its metadata lack the value."""
+    ds = dicom.ct(**{keyword_for_tag(tag): None})
+    await cast.tenant.store(dicom.splice(dicom.part10(ds), dicom.element(tag, vr, value)))
+    study = str(ds.StudyInstanceUID)
+    strict = await _handled(cast.with_settings(strict=True), study)
+    assert [kind for kind, _ in strict.rows(study)] == ["refused"]
+    lax = await _handled(cast, study)
+    [(kind, cause)] = lax.rows(study)
+    assert kind == "skipped"
+    assert keyword_for_tag(tag) in cause
+    assert value.decode().strip() not in cause
+    assert cast.one("ImagingStudy")["numberOfInstances"] == 1
+
+
+async def test_a_modality_that_the_archive_has_left_out_refuses_the_instance(cast: Cast) -> None:
+    ds = dicom.ct(Modality=None)
+    file = dicom.splice(dicom.part10(ds), dicom.element(0x00080060, "CS", b"no code!"))
+    await cast.tenant.store(file)
+    setting = await _handled(cast, str(ds.StudyInstanceUID))
+    [(kind, cause)] = setting.rows(str(ds.StudyInstanceUID))
+    assert kind == "refused"
+    assert "Modality (0008,0060)" in cause
+    assert cast.server.all("ImagingStudy") == []
 
 
 async def test_modalities_that_nobody_knows_and_none_at_all(cast: Cast) -> None:
