@@ -53,11 +53,12 @@ async def sweep(timer: func.TimerRequest) -> None:
         expired = await tenant.expiry.delete_expired()
         aligned = await tenant.align_unfinished()
         announced = await tenant.sequencer.drain()
+        caught_up = await tenant.tags.catch_up_behind()
         tidied = await tenant.operations.tidy()
         await tenant.fanout.ask_all()
-        if purged or expired or aligned or announced or tidied:
+        if purged or expired or aligned or announced or caught_up or tidied:
             done = {
                 "purged": purged, "expired": expired, "aligned": aligned, "announced": announced,
-                "tidied": tidied,
+                "caught_up": caught_up, "tidied": tidied,
             }  # fmt: skip
             _log.info("swept", extra={"tenant": tenant.name, **done})

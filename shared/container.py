@@ -200,7 +200,8 @@ class Services:
         blobs = AzureBlobs(self._blob_service, row.blob_container, links.link)
         settings, clock, ids, queue = self.settings, self.clock, self.ids, self.queue
         compaction = CompactionRequests(queue, row.tenant)
-        sequencer = Sequencer(documents, clock)
+        tags = TagRegistry(documents)
+        sequencer = Sequencer(documents, clock, newest_tag=tags.newest)
         committer = Committer(
             documents, ids, clock, changed=compaction.changed, announcer=sequencer
         )
@@ -215,7 +216,7 @@ class Services:
             retention=timedelta(days=settings.retention_days),
         )
         replacer = Replacer(documents, committer, remover, ids, clock)
-        indexer = TagIndexer(documents, blobs, committer, TagRegistry(documents), clock)
+        indexer = TagIndexer(documents, blobs, committer, tags, clock)
         store = StoreService(
             blobs,
             committer,

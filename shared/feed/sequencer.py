@@ -2,7 +2,9 @@
 
 An append is one batch: the head under its ETag, and the entries. Whoever loses reads the head anew.
 An outbox document is deleted after its entries are there; a process that dies in between leaves
-it, and whoever finds it then finds its entries too.
+it, and whoever finds it then finds its entries too. If it was committed by a list of extended query
+tags that is old by then, a document ``behind`` takes its place: who committed may have died before
+the second look at the list (ADR 0015).
 
 Concurrent requests of one process share an append. Their answers do not wait for it: reading the
 feed first drains the outbox, and so does the sweep.
@@ -13,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,7 +23,7 @@ from shared import telemetry
 from shared.errors import DicomServiceError, OperationRefused, Refusal, Unavailable
 from shared.feed.shapes import ENTRY, FIRST_BUCKET, HEAD, bucket_after, entry_ids
 from shared.index import shapes
-from shared.index.documents import iso
+from shared.index.documents import behind_body, iso
 from shared.index.schema import CHANGES, INDEX
 from shared.ports import (
     MAX_OPERATIONS,
@@ -48,6 +50,10 @@ _BEGINNING = "0001-01-01T00:00:00.000000Z"
 _log = logging.getLogger("dicom.feed")
 
 
+async def _no_tag() -> int:
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     """An outbox document, and the bucket that was open before it was written, if that is known."""
@@ -67,6 +73,8 @@ class Sequencer:
         The time.
     bucket_entries : int
         Entries after which a bucket is closed.
+    newest_tag : Callable
+        Tells the highest number that an extended query tag has at the moment.
     appended : Callable
         Is told that the feed has grown.
     """
@@ -77,11 +85,13 @@ class Sequencer:
         clock: Clock,
         *,
         bucket_entries: int = BUCKET_ENTRIES,
+        newest_tag: Callable[[], Awaitable[int]] = _no_tag,
         appended: Callable[[], None] = lambda: None,
     ) -> None:
         self._documents = documents
         self._clock = clock
         self._bucket_entries = bucket_entries
+        self._newest_tag = newest_tag
         self.appended = appended
         self._bucket: str | None = None
         self._waiting: list[_Waiting] = []
@@ -223,11 +233,15 @@ class Sequencer:
         return [Replace(after, head.etag), *entries]
 
     async def _delete(self, batch: Sequence[_Waiting]) -> None:
+        has_instances = any("tags" in one.outbox for one in batch)
+        newest = await self._newest_tag() if has_instances else 0
         for one in batch:
+            outbox = one.outbox
+            operations: list[Operation] = [Delete(outbox["id"])]
+            if outbox.get("tags", newest) < newest:
+                operations.append(Create(behind_body(outbox)))
             try:
-                await self._documents.commit(
-                    INDEX.name, one.outbox["pk"], [Delete(one.outbox["id"])]
-                )
+                await self._documents.commit(INDEX.name, outbox["pk"], operations)
             except OperationRefused:
                 continue  # another process was faster
 

@@ -295,6 +295,7 @@ class Committer:
             version=self._ids.version(),
             now=self._clock.now(),
             changes=changes,
+            news=news,
         )
 
 

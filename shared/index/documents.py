@@ -70,6 +70,9 @@ class NewInstance:
         The further members of the document (``shared.index.shapes``): ``blob``, ``size``, …
     expiry : Expiry or None
         What becomes of the study's expiry; ``None``: it stays as it is.
+    tags : int
+        The last number of the list of extended query tags by which it was read; 0 if that is
+        not known.
     """
 
     key: shapes.InstanceKey
@@ -77,6 +80,7 @@ class NewInstance:
     attributes: dict[str, JsonElement]
     details: JsonObject
     expiry: Expiry | None = None
+    tags: int = 0
 
 
 def iso(moment: datetime) -> str:
@@ -156,9 +160,13 @@ def outbox_body(
     version: str,
     now: datetime,
     changes: list[JsonObject],
+    news: Sequence[NewInstance] = (),
 ) -> JsonObject:
-    """What the sequencer has to announce of one batch; ``partition`` as first spelled."""
-    return {
+    """What the sequencer has to announce of one batch; ``partition`` as first spelled.
+
+    ``tags`` in it is the oldest list of tags by which one of ``news``, what was added, was read.
+    """
+    body: JsonObject = {
         "id": f"outbox|{version}",
         "pk": pk,
         "type": shapes.OUTBOX,
@@ -167,6 +175,18 @@ def outbox_body(
         "version": version,
         "created": iso(now),
         "changes": changes,
+    }
+    return body | ({"tags": min(new.tags for new in news)} if news else {})
+
+
+def behind_body(outbox: JsonObject) -> JsonObject:
+    """What is left to do of a batch that was read by an old list of extended query tags."""
+    return {
+        "id": f"{shapes.BEHIND}|{outbox['version']}",
+        "pk": outbox["pk"],
+        "type": shapes.BEHIND,
+        "version": outbox["version"],
+        "tags": outbox["tags"],
     }
 
 

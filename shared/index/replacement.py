@@ -208,6 +208,7 @@ class Replacer:
             version=self._ids.version(),
             now=self._clock.now(),
             changes=changes,
+            news=news,
         )
 
 

@@ -6,6 +6,8 @@
     series    id series|{series}
     instance  id instance|{series}|{instance}
     outbox    id outbox|{version}         what the sequencer has yet to announce
+    behind    id behind|{version}         a study was committed to by an old list of extended query
+                                          tags; it has to be indexed by those that came since
     tombstone id tombstone|{version}      files of a deleted instance, until they are purged
     prepared  id prepared|{operation}|{series}|{instance}   the version of an instance that a bulk
                                           update is about to put in its place (``shared.update``)
@@ -61,6 +63,7 @@ INSTANCES = "instances/"
 
 INSTANCE = "instance"
 OUTBOX = "outbox"
+BEHIND = "behind"
 TOMBSTONE = "tombstone"
 PREPARED = "prepared"
 

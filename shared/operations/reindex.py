@@ -10,10 +10,12 @@ Spec extended-query-tags.md §6; operations.md §2.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Final
 
+from shared.errors import WrongState
 from shared.index import shapes
 from shared.index.schema import INDEX
 from shared.operations.engine import Engine
@@ -43,7 +45,10 @@ class Reindexer:
 
     async def step(self, work: Work) -> Step:
         """Look at studies for a while."""
-        entries = await self._entries(work)
+        try:
+            entries = await self._entries(work)
+        except (TagExists, TooManyTags) as refused:
+            return Step(work.checkpoint, done=True, failed=str(refused))
         results = {RESOURCES: [f"extendedquerytags/{path}" for path in _paths(work)]}
         if "count" not in work.checkpoint:
             studies = await self._documents.count(INDEX.name, Eq(("type",), shapes.STUDY))
@@ -106,6 +111,7 @@ async def start_adding(engine: Engine, indexer: TagIndexer, entries: Sequence[Ex
     try:
         await indexer.registry.add(entries, operation)
     except (TagExists, TooManyTags):  # by a process that added some at the same time
-        await engine.cancel(operation)
+        with contextlib.suppress(WrongState):  # it has met them too
+            await engine.cancel(operation)
         raise
     return operation

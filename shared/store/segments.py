@@ -69,7 +69,11 @@ async def place(
             segment = segments[folder] = _Segment(f"{folder}/{ids.version()}")
         news.append(
             NewInstance(
-                one.key, one.version, _attributes(one), _details(one, segment, resources_url)
+                one.key,
+                one.version,
+                _attributes(one),
+                _details(one, segment, resources_url),
+                tags=one.tags.last,
             )
         )
     written = [await segment.write(blobs) for segment in segments.values()]

@@ -9,20 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from shared.dicom import attributes as dicom
 from shared.dicom.instance import JsonElement
-from shared.errors import BlobNotFound, OperationRefused, Unavailable
+from shared.errors import BlobNotFound, OperationRefused, ServiceTrouble, Unavailable
 from shared.index import shapes
 from shared.index.commit import Committer
 from shared.index.documents import iso, series_terms, study_terms
 from shared.index.metadata import ChunkPlace, chunk_texts
 from shared.index.schema import INDEX
 from shared.index.terms import level_terms, merge_attributes
-from shared.ports import Blobs, Clock, Documents, JsonObject, Operation, Patch, Replace, Upsert
+from shared.ports import (
+    Blobs,
+    Clock,
+    Delete,
+    Documents,
+    JsonObject,
+    Operation,
+    Patch,
+    Replace,
+    Upsert,
+)
 from shared.tags.models import ExtendedTag
 from shared.tags.registry import TagRegistry
 from shared.tags.values import values_of
@@ -36,6 +47,8 @@ _MOST_PUT: Final = 10
 _MOST_ATTEMPTS: Final = 20
 _FORWARD: Final = (Order(("series",)), Order(("version",)))
 _MEMBERS: Final = ("id", "series", "version", "metadata", "d", "q", TAG_ERRORS)
+
+_log = logging.getLogger("dicom.tags")
 
 
 class TagIndexer:
@@ -59,13 +72,46 @@ class TagIndexer:
         """Index studies by the tags that were added since a list whose last number is ``known``.
 
         For those who have committed instances by that list: a tag that is not in it may have been
-        added, and its operation may have passed the study by, before they had committed.
+        added, and its operation may have passed the study by, before they had committed. If they
+        die before this, ``catch_up_behind`` does it.
         """
         now = await self.registry.read()
         missed = tuple(entry for entry in now.entries if entry.number > known)
         if missed:
             for pk in sorted(pks):
                 await self.index_study(pk, missed)
+
+    async def catch_up_behind(self) -> int:
+        """Index the studies that the sequencer found behind the list. Returns how many.
+
+        A study that cannot be indexed now stays behind, and keeps no other from it.
+        """
+        done = 0
+        after: list[str] | None = None
+        while True:
+            page = await self._documents.query(
+                INDEX.name,
+                Eq(("type",), shapes.BEHIND),
+                order=[Order(("version",))],
+                limit=_PAGE,
+                after=after,
+            )
+            by_study: dict[str, list[JsonObject]] = {}
+            for body in page:
+                by_study.setdefault(body["pk"], []).append(body)
+            for pk, bodies in by_study.items():
+                try:
+                    await self.catch_up({pk}, min(body["tags"] for body in bodies))
+                    gone = [Delete(body["id"]) for body in bodies]
+                    await self._documents.commit(INDEX.name, pk, gone)
+                except (OperationRefused, ServiceTrouble) as error:  # refused: another was faster
+                    extra = {"cause": type(error).__name__}
+                    _log.warning("a study stays behind its tags for now", extra=extra)
+                else:
+                    done += 1
+            if len(page) < _PAGE:
+                return done
+            after = [page[-1]["version"]]
 
     async def index_study(self, pk: str, entries: Sequence[ExtendedTag]) -> None:
         """Index a study by some tags.

@@ -123,11 +123,18 @@ class ExtendedTag:
 class TagList:
     """The tags of a tenant, in the order in which they were added.
 
-    ``last`` is the highest number that a tag has had.
+    ``last`` is the highest number that a tag has had; ``operations`` are the newest of those that
+    have added tags, whatever has become of these since.
     """
 
     entries: tuple[ExtendedTag, ...] = ()
     last: int = 0
+    operations: tuple[str, ...] = ()
+
+    @property
+    def newest(self) -> int:
+        """The highest number of those that are there."""
+        return max((entry.number for entry in self.entries), default=0)
 
     def find(self, tag: int) -> ExtendedTag | None:
         """The entry of a tag."""

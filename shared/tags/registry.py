@@ -23,6 +23,7 @@ from shared.tags.models import (
 
 _MOST_ATTEMPTS: Final = 20
 _KNOWN_FOR_S: Final = 60.0
+_MOST_OPERATIONS_REMEMBERED: Final = 20
 
 
 class TagNotFound(NotFound):
@@ -51,6 +52,10 @@ class TagRegistry:
         self._known, self._read_at = _list(document), time.monotonic()
         return self._known
 
+    async def newest(self) -> int:
+        """The highest number that a tag has now."""
+        return (await self.read()).newest
+
     async def known(self) -> TagList:
         """The list as this process last saw it. Who relies on it looks again when it is done."""
         if self._known is None or time.monotonic() - self._read_at > _KNOWN_FOR_S:
@@ -78,7 +83,7 @@ class TagRegistry:
         _added(await self.read(), entries, None)
 
     async def add(self, entries: Sequence[ExtendedTag], operation: str) -> None:
-        """Add tags which an operation indexes; those that it has added before are left.
+        """Add tags which an operation indexes. Twice is once, even if it has ended meanwhile.
 
         Raises
         ------
@@ -160,6 +165,7 @@ def _write(document: Document | None, tags: TagList) -> Operation:
         "id": DOCUMENT,
         "kind": KIND,
         "last": tags.last,
+        "operations": list(tags.operations),
         "entries": [entry.to_json() for entry in tags.entries],
     }
     return Create(body) if document is None else Replace(body, document.etag)
@@ -168,8 +174,9 @@ def _write(document: Document | None, tags: TagList) -> Operation:
 def _list(document: Document | None) -> TagList:
     if document is None:
         return NO_TAGS
-    entries = map(ExtendedTag.from_json, document.body["entries"])
-    return TagList(tuple(entries), document.body["last"])
+    body = document.body
+    entries = map(ExtendedTag.from_json, body["entries"])
+    return TagList(tuple(entries), body["last"], tuple(body.get("operations", ())))
 
 
 def _found(tags: TagList, tag: int) -> ExtendedTag:
@@ -180,16 +187,18 @@ def _found(tags: TagList, tag: int) -> ExtendedTag:
 
 
 def _added(tags: TagList, entries: Sequence[ExtendedTag], operation: str | None) -> TagList:
-    known = {entry.tag: entry for entry in tags.entries}
+    if operation in tags.operations:
+        return tags
+    known = {entry.tag for entry in tags.entries}
     new: list[ExtendedTag] = []
     for entry in entries:
-        there = known.get(entry.tag)
-        if there is not None and operation is not None and there.operation == operation:
-            continue
-        if there is not None:
+        if entry.tag in known:
             raise TagExists(f"The extended query tag {entry.path} exists already.")
         number = tags.last + len(new) + 1
         new.append(replace(entry, number=number, operation=operation, status=Status.ADDING))
     if len(known) + len(new) > MOST_TAGS:
         raise TooManyTags(f"There may be at most {MOST_TAGS} extended query tags.")
-    return TagList((*tags.entries, *new), tags.last + len(new))
+    operations = (*tags.operations, *([] if operation is None else [operation]))
+    return TagList(
+        (*tags.entries, *new), tags.last + len(new), operations[-_MOST_OPERATIONS_REMEMBERED:]
+    )

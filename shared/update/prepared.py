@@ -220,7 +220,9 @@ def _new_key(body: JsonObject) -> InstanceKey:
 
 
 def _new(body: JsonObject) -> NewInstance:
-    return NewInstance(_new_key(body), body["version"], body["attributes"], body["details"])
+    return NewInstance(
+        _new_key(body), body["version"], body["attributes"], body["details"], tags=body["tags"]
+    )
 
 
 def _without_original(body: JsonObject) -> JsonObject:

@@ -341,6 +341,7 @@ async def test_search_reads_an_index_only(documents, path, search):
     [
         ("index", Eq(("type",), "instance"), NEWEST, "p", "(pk=?)"),
         ("index", Eq(("type",), "outbox"), [Order(("version",))], None, "(type=?)"),
+        ("index", Eq(("type",), "behind"), [Order(("version",))], None, "(type=?)"),
         ("index", Range(("due",), None, "2"), [Order(("due",))], None, "due<?)"),
         ("changes", Range(("sequence",), 5), [Order(("sequence",))], "b", "sequence>?"),
         ("changes", Exists(("timestamp",)), [Order(("timestamp",))], "b", "(pk=?"),
