@@ -60,8 +60,8 @@ async def json_body(
         body: Json = json.loads(
             content or b"{}" if optional else content, parse_constant=_refused_constant
         )
-        # half a surrogate pair is JSON, and no text that could ever be sent again
-        json.dumps(body, ensure_ascii=False).encode()
+        # half a surrogate pair and 1e999 are JSON, and nothing that could ever be sent again
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise MalformedRequest("The body must be JSON.") from None
     return body

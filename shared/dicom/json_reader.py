@@ -135,6 +135,34 @@ def element(tag: int, vr: str, value: bytes) -> bytes:
     return head(tag, vr, len(value)) + value
 
 
+def content(tag: int, member: Any) -> tuple[str, bytes | str | list[Any]]:
+    """VR and content of an element: its bytes, its ``BulkDataURI``, or its items.
+
+    Raises
+    ------
+    JsonFault
+        It breaks the model, or a value does not fit its VR.
+    """
+    if not isinstance(member, dict):
+        raise JsonFault(tag, "the element is no object")
+    vr = member.get("vr") or _dictionary_vr(tag)
+    if not isinstance(vr, str) or vr not in _VRS:
+        raise JsonFault(tag, "the VR is none")
+    given = [
+        name for name in ("Value", "InlineBinary", "BulkDataURI") if member.get(name) is not None
+    ]
+    if len(given) > 1:
+        raise JsonFault(tag, f"the element has {given[0]} and {given[1]}")
+    if given == ["InlineBinary"] and vr != "SQ":
+        return vr, _inline(tag, member["InlineBinary"])
+    if given == ["BulkDataURI"] and vr != "SQ" and isinstance(member["BulkDataURI"], str):
+        return vr, member["BulkDataURI"]
+    values = member["Value"] if given == ["Value"] else []
+    if not isinstance(values, list) or (given and given != ["Value"]):
+        raise JsonFault(tag, f"{given[0]} is not what an element of VR {vr} has")
+    return vr, values if vr == "SQ" else _value(tag, vr, values)
+
+
 def texts_of(tag: int, vr: str, values: Any) -> list[str]:
     """The values of an element of a string VR as texts; none for an empty one.
 
@@ -194,44 +222,22 @@ def _data_set(
 def _element(
     tag: int, member: Any, depth: int, most_levels: int, *, drops_charset: bool
 ) -> Iterator[bytes | BulkValue]:
-    vr, content = _content(tag, member)
-    if isinstance(content, str):
-        yield BulkValue(tag, vr, content, depth)
-    elif isinstance(content, bytes):
-        yield element(tag, vr, content)
+    vr, found = content(tag, member)
+    if isinstance(found, str):
+        yield BulkValue(tag, vr, found, depth)
+    elif isinstance(found, bytes):
+        yield element(tag, vr, found)
     else:
         if depth >= most_levels:
             raise JsonFault(tag, f"sequences are nested more than {most_levels} deep")
         yield head(tag, vr, _UNDEFINED)
-        for item in content:
+        for item in found:
             if not isinstance(item or {}, dict):
                 raise JsonFault(tag, "an item is no object")
             yield _ITEM
             yield from _data_set(item or {}, depth + 1, most_levels, drops_charset=drops_charset)
             yield _ITEM_END
         yield _SEQUENCE_END
-
-
-def _content(tag: int, member: Any) -> tuple[str, bytes | str | list[Any]]:
-    """VR and content of an element: its bytes, its ``BulkDataURI``, or its items."""
-    if not isinstance(member, dict):
-        raise JsonFault(tag, "the element is no object")
-    vr = member.get("vr") or _dictionary_vr(tag)
-    if not isinstance(vr, str) or vr not in _VRS:
-        raise JsonFault(tag, "the VR is none")
-    given = [
-        name for name in ("Value", "InlineBinary", "BulkDataURI") if member.get(name) is not None
-    ]
-    if len(given) > 1:
-        raise JsonFault(tag, f"the element has {given[0]} and {given[1]}")
-    if given == ["InlineBinary"] and vr != "SQ":
-        return vr, _inline(tag, member["InlineBinary"])
-    if given == ["BulkDataURI"] and vr != "SQ" and isinstance(member["BulkDataURI"], str):
-        return vr, member["BulkDataURI"]
-    values = member.get("Value") or []
-    if not isinstance(values, list) or (given and given != ["Value"]):
-        raise JsonFault(tag, f"{given[0]} is not what an element of VR {vr} has")
-    return vr, values if vr == "SQ" else _value(tag, vr, values)
 
 
 def _dictionary_vr(tag: int) -> str | None:

@@ -127,7 +127,7 @@ class WorklistService:
             "version": self._ids.version(),
             "owner": None,
             "q": terms_of(made),
-            "d": dict(sorted(made.items())),
+            "d": _kept(made),
         }
         try:
             await self._documents.commit(WORKLIST.name, body["pk"], [Create(body)])
@@ -279,10 +279,8 @@ class WorklistService:
             **document.body,
             "owner": owner,
             "q": terms_of(data_set),
-            "d": dict(sorted(data_set.items())),
+            "d": _kept(data_set),
         }
-        if len(json.dumps(body["d"])) > _MOST_BYTES:
-            raise MalformedRequest(f"A work item may have at most {_MOST_BYTES} bytes.")
         try:
             await self._documents.commit(WORKLIST.name, body["pk"], [Replace(body, document.etag)])
         except OperationRefused as refused:
@@ -317,6 +315,14 @@ def _canceled(before: JsonObject, asked: JsonObject, now: str) -> JsonObject:
     if _PERFORMED in asked:
         after[_PERFORMED] = asked[_PERFORMED]
     return after
+
+
+def _kept(data_set: JsonObject) -> JsonObject:
+    """A data set as its document keeps it, in the order of tags."""
+    text = json.dumps(data_set, ensure_ascii=False, separators=(",", ":"))
+    if len(text.encode()) > _MOST_BYTES:
+        raise MalformedRequest(f"A work item may have at most {_MOST_BYTES} bytes.")
+    return dict(sorted(data_set.items()))
 
 
 def _row(data_set: JsonObject, query: SearchQuery) -> JsonObject:

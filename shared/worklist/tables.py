@@ -1,8 +1,8 @@
 """The attributes of a work item, as data: what must, may and must not be there (spec §2).
 
-One table drives creation and update. A row: tag, keyword, VR, code at creation, code at update, and
-the macro of a sequence's items. Codes: PS3.4 CC.2.5; ``X`` is forbidden, ``E`` there and empty,
-``.`` not looked at.
+One table drives creation and update, and their tests. A row: tag, keyword, VR, code at creation,
+code at update, and the macro of a sequence's items. Codes: PS3.4 CC.2.5; ``X`` is forbidden, ``E``
+there and empty, ``.`` not looked at.
 
 References
 ----------
@@ -11,7 +11,7 @@ PS3.4 Table CC.2.5-3; spec worklist.md §2.1, §2.2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -191,7 +191,8 @@ REQUEST 00402005 3/3 3/3 -
 REQUEST 00080090 3/3 3/3 -
 PROGRESS 00741004 X 3/1 -
 PROGRESS 00741006 X 3/1 -
-PROGRESS 00741007 X 3/3 CONTENT
+PROGRESS 00741007 X 3/3 PARAMETER
+PARAMETER 00400441 3/3 3/3 CONTENT
 PROGRESS 00741008 X 3/1 -
 PROGRESS.00741008 0074100A X 1/1 -
 PROGRESS.00741008 0074100C X 3/1 -
@@ -215,12 +216,17 @@ PERFORMED 00404033 X 2/2 REFINST
 """
 """Items of sequences: macro (with the sequence within it), tag, codes, macro of the items below."""
 
+ANY: Final = "ANY"
+"""The macro of which every attribute is 3/3, at any depth."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """An attribute: its codes at creation and update, and the macro of its items."""
 
     tag: int
+    keyword: str
+    vr: str
     create: str
     update: str
     items: str = ""
@@ -234,13 +240,14 @@ def _top() -> tuple[Row, ...]:
     rows = []
     for line in _TOP.split("\n"):
         if line:
-            tag, _, _, create, update, items = line.split()
-            rows.append(Row(int(tag, 16), create, update, items.strip("-")))
-    known = {row.tag for row in rows}
+            tag, keyword, vr, create, update, items = line.split()
+            rows.append(Row(int(tag, 16), keyword, vr, create, update, items.strip("-")))
     for keyword in _OPTIONAL.split():
-        tag_ = tags.tag_of(keyword)
-        if tag_ is not None and tag_ not in known:
-            rows.append(Row(tag_, "3/3", "3/3"))
+        found = tags.tag_of(keyword)
+        if found is None:
+            raise LookupError(f"{keyword} is not in the dictionary.")
+        row = _row(found, "3/3", "3/3", "")
+        rows.append(replace(row, items=ANY) if row.vr == "SQ" else row)
     return tuple(rows)
 
 
@@ -254,8 +261,17 @@ def _macros() -> dict[str, tuple[Row, ...]]:
             below[above, tag] = macro
     for macro, tag, create, update, items in lines:
         nested = below.get((macro, tag)) or items.strip("-")
-        found.setdefault(macro, []).append(Row(int(tag, 16), create, update, nested))
+        found.setdefault(macro, []).append(_row(int(tag, 16), create, update, nested))
+    found["PARAMETER"][:0] = found["CONTENT"]  # which it includes
     return {macro: tuple(rows) for macro, rows in found.items()}
+
+
+def _row(tag: int, create: str, update: str, items: str) -> Row:
+    """A row whose keyword and VR are those of the dictionary."""
+    known = tags.entry(tag)
+    if known is None:
+        raise LookupError(f"{tags.text(tag)} is not in the dictionary.")
+    return Row(tag, known.keyword, known.vr, create, update, items)
 
 
 TOP: Final = _top()

@@ -18,6 +18,7 @@ from tests.support.work_items import (
     PERFORMED,
     PROGRESS,
     code,
+    sample,
     sq,
     state,
     value,
@@ -123,9 +124,39 @@ def test_forms(http: httpx.Client) -> None:
     for body in ("[]", "{}"):
         assert post(http, f"/workitems/{existing}/cancelrequest", body).status_code == 400
         assert post(http, f"/workitems/{existing}", body).status_code == 400
+    for name, element in (
+        ("00741204", value("LO", 7)), ("00100010", value("PN", "A^B")),
+        ("001021C0", value("US", True)), ("00404025", sq({"00080100": value("SH", {})})),
+        ("00091001", value("XX", "x")),
+    ):  # fmt: skip
+        answer = post(http, f"/workitems?{uid}", [work_item(uid) | {name: element}])
+        assert answer.status_code == 400
+        assert ("(0008,0100)" if name == "00404025" else name[:4]) in answer.text
+        assert post(http, f"/workitems/{existing}", [{name: element}]).status_code == 400
+    endless = text.replace('"MEDIUM"', "1e999")
+    assert post(http, f"/workitems?{uid}", endless).status_code == 400
     large = work_item(uid, t00400400=value("LT", "x" * 2_000_000))
     assert post(http, f"/workitems?{uid}", [large]).status_code == 400
     assert http.get(f"/workitems/{uid}", headers=KIND).status_code == 404
+
+
+def test_ten_thousand_codes_are_kept_or_refused_whole(http: httpx.Client) -> None:
+    short = [{"00080104": value("LO", f"{number}")} for number in range(10_000)]
+    uid = create(http, t00404018=sq(*short))
+    assert get(http, uid)["00404018"] == sq(*short)
+    assert post(http, f"/workitems/{uid}", [{"00404025": sq(*short[1:])}]).status_code == 200
+    before = get(http, uid)
+    long = sq(*(code(f"{number}") for number in range(10_000)))
+    assert post(http, f"/workitems/{uid}", [{"00404018": long}]).status_code == 400
+    broken = sq(*short, {"00080100": value("SH", "x")})
+    answer = post(http, f"/workitems/{uid}", [{"00404018": broken}])
+    assert answer.text.startswith("ScheduledWorkitemCodeSequence.CodeMeaning (0008,0104)")
+    assert get(http, uid) == before
+    for refused in (long, broken):
+        other = dicom.new_uid()
+        answer = post(http, f"/workitems?{other}", [work_item(other, t00404018=refused)])
+        assert answer.status_code == 400
+        assert http.get(f"/workitems/{other}", headers=KIND).status_code == 404
 
 
 _SERVER_SETS = {0x00080016, 0x00404010, 0x00741202, 0x00741000}
@@ -140,7 +171,7 @@ def test_each_row_of_the_table_at_creation(http: httpx.Client) -> None:
     assert status(t00081195=None)[0] == 400
     assert status(t00081195=value("UI", "1.2"))[0] == 400
     for row in TOP:
-        tag, vr = f"t{row.tag:08X}", work_item("1.2").get(f"{row.tag:08X}", {}).get("vr", "LO")
+        tag, vr = f"t{row.tag:08X}", row.vr
         if row.tag in _SERVER_SETS or row.tag in (0x00081195, 0x00080018):
             continue
         if row.create == "1/1":
@@ -186,9 +217,17 @@ def test_update_of_a_scheduled_item(http: httpx.Client) -> None:
     assert len(after["00404025"]["Value"]) == 1
     assert text_of(after, "00404010") > text_of(before, "00404010")
     assert uid in found(http, ScheduledProcedureStepStartDateTime="20300101")
+    forbidden = [row for row in TOP if row.update == "X"]
+    assert len(forbidden) == 15
+    for row in forbidden:
+        for element in (sample(row, creating=False), {"vr": row.vr}):
+            answer = post(http, f"/workitems/{uid}", [{f"{row.tag:08X}": element}])
+            assert answer.status_code == 400, row
+            assert answer.text.startswith(f"{row.keyword} ({row.tag >> 16:04X}"), row
+            assert answer.text.endswith("may not be there."), row
+            assert answer.headers["Warning"].startswith("299 ")
+    assert get(http, uid) == after
     for refused in (
-        *({f"{row.tag:08X}": value("LO", "x")} for row in TOP
-          if row.update == "X" and f"{row.tag:08X}" in ("00100010", "00380010", "00081080")),
         {"00100020": value("LO", "other")},
         {"00741000": value("CS", "COMPLETED")},
         {"00741204": {"vr": "LO"}},

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.dicom import tags
 from shared.ports import JsonObject
+from shared.worklist.tables import ANY, MACROS, Row
 
 KIND = {"Content-Type": "application/dicom+json", "Accept": "application/dicom+json"}
 
@@ -57,6 +59,25 @@ def work_item(uid: str | None, **changes: JsonObject | None) -> JsonObject:
     for name, element in changes.items():
         found[name.removeprefix("t")] = element
     return {tag: element for tag, element in found.items() if element is not None}
+
+
+SAMPLES: dict[str, Any] = {
+    "AS": "042Y", "AT": "00100010", "DA": "20261125", "DS": 50, "DT": "20261125120000",
+    "FD": 1.5, "FL": 1.5, "IS": 1, "PN": {"Alphabetic": "A^B"}, "TM": "120000", "UI": "1.2.3",
+    "UL": 1, "UR": "https://example.org/1", "US": 1,
+}  # fmt: skip
+
+
+def sample(row: Row, *, creating: bool) -> JsonObject:
+    """A value of a row's VR: of a sequence, one item with what it needs."""
+    if row.vr != "SQ":
+        if row.vr in ("OB", "OW", "UN"):
+            return {"vr": row.vr, "InlineBinary": "AAA="}
+        return value(row.vr, SAMPLES.get(row.vr, "X"))
+    if row.items == ANY:
+        return sq({"00080104": value("LO", "x")})
+    needed = (each for each in MACROS[row.items] if each.code(creating=creating) in ("1/1", "2/2"))
+    return sq({tags.key(each.tag): sample(each, creating=creating) for each in needed})
 
 
 def state(target: str | None, transaction: str | None) -> list[JsonObject]:
