@@ -17,11 +17,12 @@ from shared.dicom import tags, uid
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _UIDS = frozenset({"study", "series", "instance", "workitem", "transaction"})
-_NAMES = frozenset({"tenant", "partition"})
+_NAMES = frozenset({"tenant", "partition", "aetitle"})
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NUMBERS = re.compile(r"[0-9A-Fa-f.,/-]{1,128}")
 _NOT_SHOWN = "-"
 _MOST_NOTED = 100
+_SWITCHED = 101  # a WebSocket: it has no end of its own
 
 
 def begin(name: str, req: Request, correlation_id: str, settings: Settings) -> Trail | None:
@@ -137,7 +138,7 @@ class Recorded(Response):
         async def counted(message: Message) -> None:
             nonlocal sent, complete
             await send(message)
-            if message["type"] == "http.response.body" and not gone:
+            if message["type"].endswith("http.response.body") and not gone:
                 sent += len(message.get("body", b""))
                 complete = not message.get("more_body", False)
 
@@ -150,6 +151,7 @@ class Recorded(Response):
         try:
             await self._inner(scope, watched, counted)
         finally:
+            complete = complete or self.status_code == _SWITCHED
             self._trail.executed(self.status_code, sent, complete=complete)
 
     def __del__(self) -> None:

@@ -49,16 +49,15 @@ async def sweep(timer: func.TimerRequest) -> None:
     """Purge what is due though its message was lost, delete what expires, align what is half."""
     app = await services()
     async for tenant in app.tenants():
-        purged = await tenant.delete.purge_due()
-        expired = await tenant.expiry.delete_expired()
-        aligned = await tenant.align_unfinished()
-        announced = await tenant.sequencer.drain()
-        caught_up = await tenant.tags.catch_up_behind()
-        tidied = await tenant.operations.tidy()
+        done = {
+            "purged": await tenant.delete.purge_due(),
+            "expired": await tenant.expiry.delete_expired(),
+            "aligned": await tenant.align_unfinished(),
+            "announced": await tenant.sequencer.drain(),
+            "caught_up": await tenant.tags.catch_up_behind(),
+            "tidied": await tenant.operations.tidy(),
+            "reported": await tenant.watchers.sweep(),
+        }
         await tenant.fanout.ask_all()
-        if purged or expired or aligned or announced or caught_up or tidied:
-            done = {
-                "purged": purged, "expired": expired, "aligned": aligned, "announced": announced,
-                "caught_up": caught_up, "tidied": tidied,
-            }  # fmt: skip
+        if any(done.values()):
             _log.info("swept", extra={"tenant": tenant.name, **done})

@@ -113,14 +113,17 @@ async def request_workitem_cancellation(req: Request, call: Call) -> Response:
     name = _valid(req.path_params["workitem"])
     data_set = data_set_of(await json_body(req, _MOST_BODY, media_type=_DICOM_JSON))
     try:
-        await call.tenant.worklist.request_cancellation(call.partition.folded, name, data_set)
+        canceled = await call.tenant.worklist.request_cancellation(
+            call.partition.folded, name, data_set
+        )
     except (StateConflict, WorkItemNotFound) as error:
         headers = {}
         if isinstance(error, AlreadyCanceled):
             headers["Warning"] = _warning(req, str(error))
         text = json.dumps(str(error))
         return Response(text, status_of(error), headers, media_type="application/json")
-    text = json.dumps("The workitem was cancelled.")
+    done = "The workitem was cancelled."
+    text = json.dumps(done if canceled else "The request goes to the subscribers of the workitem.")
     return Response(text, 202, media_type="application/json")
 
 

@@ -63,6 +63,8 @@ class HttpHost:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw_path: bytes = scope["raw_path"]
+        if scope["type"] == "websocket":
+            scope = {**scope, "method": "GET"}
         line = len(scope["method"]) + len(raw_path) + len(scope["query_string"]) + 11
         if line > MAX_REQUEST_LINE:
             await Response(status_code=414)(scope, receive, send)
@@ -77,10 +79,28 @@ class HttpHost:
             await Response(status_code=405 if found else 404, headers=headers)(scope, receive, send)
             return
         scope["path_params"] = found.parameters
+        if scope["type"] == "websocket":
+            await _socket(self._functions[found.function], scope, receive, send)
+            return
         exchange = _Exchange(scope, receive, send, self._body_limit)
         await exchange.run(self._functions[found.function])
         if scope["method"] not in _SAFE_METHODS:
             self._activity.pulse()
+
+
+async def _socket(function: HostedFunction, scope: Scope, receive: Receive, send: Send) -> None:
+    """A WebSocket, which no host in Azure gives to a function; here a service beside it would be.
+
+    The function gets a GET request with ``websocket`` in its scope. What it answers takes the
+    connection, or is sent as the refusal.
+    """
+    headers = [
+        *(pair for pair in scope["headers"] if pair[0] != b"x-ms-invocation-id"),
+        (b"x-ms-invocation-id", new_invocation_id().encode()),
+    ]
+    request = Request({**scope, "type": "http", "headers": headers, "websocket": True})
+    response = await function.call(**{function.argument: request})
+    await response(scope, receive, send)
 
 
 class _Exchange:

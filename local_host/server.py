@@ -29,6 +29,12 @@ KEEP_ALIVE_S = 130
 BLOB_EVENTS = "blob-events"
 """The queue to which Event Grid sends the storage account's events."""
 
+PING_S = 5.0
+"""Seconds between the pings of a WebSocket, and until a pong is missed."""
+
+SOCKET_MESSAGE_BYTES = 65_536
+"""Largest message that a WebSocket takes."""
+
 _RESTART_S = 1.0
 
 
@@ -171,7 +177,10 @@ async def run_host(
             log_config=None,
             access_log=False,
             lifespan="off",
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=SOCKET_MESSAGE_BYTES,
+            ws_ping_interval=PING_S,
+            ws_ping_timeout=PING_S,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACE_S,

@@ -72,7 +72,10 @@ from shared.tags.indexing import TagIndexer
 from shared.tags.registry import TagRegistry
 from shared.update.operation import UPDATE, Updater
 from shared.update.prepared import PreparedVersions
+from shared.worklist.delivery import Delivery
+from shared.worklist.mailboxes import Mailboxes
 from shared.worklist.service import WorklistService
+from shared.worklist.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from azure.cosmos.aio import CosmosClient
@@ -106,6 +109,7 @@ class TenantServices:
     cast: CastService | None
     fanout: FanOut
     worklist: WorklistService
+    watchers: Subscriptions
 
     async def align_unfinished(self) -> int:
         """See ``shared.index.align.align_unfinished``."""
@@ -270,6 +274,9 @@ class Services:
             service_url=f"{settings.public_base_url}/{row.tenant}",
         )
         sequencer.appended = fanout.changed
+        mailboxes = Mailboxes(documents, clock, appended=fanout.changed)
+        delivery = Delivery(documents, mailboxes, queue, tenant=row.tenant)
+        watchers = Subscriptions(documents, delivery, ids)
         kinds: dict[str, Kind] = {
             RECONCILE: Reconciler(documents, blobs, partitions, completer),
             EXPORT: Exporter(
@@ -344,7 +351,8 @@ class Services:
             cast=cast,
             tags=indexer,
             fanout=fanout,
-            worklist=WorklistService(documents, ids, clock),
+            worklist=WorklistService(documents, ids, clock, watchers),
+            watchers=watchers,
         )
 
     async def _prepare(self, row: TenantRow) -> None:

@@ -68,6 +68,8 @@ _TENANT = _needs("tenant", Right.TENANTS)
 _UNDELETE = _needs("undelete", Right.DELETE)
 _SUBSCRIPTION = _needs("subscription", Right.ADMIN)
 _FHIR = _needs("fhir", Right.ADMIN)
+_SUBSCRIBE = _needs("subscribe-workitem", Right.WRITE, Right.WORKLIST)
+_REPORTS = _needs("report-workitem", Right.READ, Right.WORKLIST)
 
 ACCESS: Final = MappingProxyType(
     {
@@ -142,6 +144,11 @@ ACCESS: Final = MappingProxyType(
         "change_workitem_state": _needs("change-state-workitem", Right.WRITE, Right.WORKLIST),
         "request_workitem_cancellation": _needs("cancel-workitem", Right.WRITE, Right.WORKLIST),
         "search_workitems": _needs("query-workitem", Right.READ, Right.WORKLIST),
+        "subscribe_to_workitem": _SUBSCRIBE,
+        "unsubscribe_from_workitem": _SUBSCRIBE,
+        "suspend_worklist_subscription": _SUBSCRIBE,
+        "open_event_channel": _REPORTS,
+        "list_event_reports": _REPORTS,
         "export": _needs("export", Right.EXPORT),
         "bulk_update": _needs("update-study", Right.WRITE, Right.UPDATE),
         "fhir_state": _FHIR,

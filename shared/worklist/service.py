@@ -19,11 +19,19 @@ from typing import Final
 from shared.dicom.tags import key as tag_key
 from shared.errors import MalformedRequest, NotFound, OperationRefused, Refusal, StateConflict
 from shared.index.schema import WORKLIST
-from shared.ports import Clock, Create, Document, Documents, Ids, JsonObject, Replace
+from shared.ports import Clock, Create, Document, Documents, Ids, JsonObject, Operation, Replace
 from shared.search.service import Page
 from shared.web.query import SearchQuery, continuation
 from shared.where import And, Eq, Order, Range, Where
+from shared.worklist.events import (
+    Report,
+    cancel_requested,
+    outbox,
+    reports_of_change,
+    reports_of_creation,
+)
 from shared.worklist.keys import conditions, terms_of
+from shared.worklist.subscriptions import Subscriptions
 from shared.worklist.tables import RETURNED
 from shared.worklist.validation import is_empty, require_final, require_rules
 
@@ -76,12 +84,22 @@ class StateChange:
 
 
 class WorklistService:
-    """The worklist of one tenant."""
+    """The worklist of one tenant.
 
-    def __init__(self, documents: Documents, ids: Ids, clock: Clock) -> None:
+    ``subscriptions`` deliver the reports of each change; without them, they wait.
+    """
+
+    def __init__(
+        self,
+        documents: Documents,
+        ids: Ids,
+        clock: Clock,
+        subscriptions: Subscriptions | None = None,
+    ) -> None:
         self._documents = documents
         self._ids = ids
         self._clock = clock
+        self._subscriptions = subscriptions
 
     async def create(self, partition: str, uid: str | None, data_set: JsonObject) -> str:
         """Create a work item; its UID.
@@ -126,15 +144,18 @@ class WorklistService:
             "uid": name,
             "version": self._ids.version(),
             "owner": None,
+            "changes": 0,
             "q": terms_of(made),
             "d": _kept(made),
         }
         try:
-            await self._documents.commit(WORKLIST.name, body["pk"], [Create(body)])
+            reports = outbox(body, reports_of_creation(made), self._ids)
+            await self._documents.commit(WORKLIST.name, body["pk"], [Create(body), reports])
         except OperationRefused as refused:
             if refused.refusal is not Refusal.EXISTS:
                 raise
             raise WorkItemExists("There is a work item of that UID already.") from refused
+        self._announce(body)
         return name
 
     async def retrieve(self, partition: str, uid: str) -> JsonObject:
@@ -219,8 +240,13 @@ class WorklistService:
         await self._write(document, after, transaction)
         return StateChange()
 
-    async def request_cancellation(self, partition: str, uid: str, data_set: JsonObject) -> None:
-        """Cancel a work item that nobody has claimed.
+    async def request_cancellation(self, partition: str, uid: str, data_set: JsonObject) -> bool:
+        """Cancel a work item that nobody has claimed, or ask the subscribers of one in progress.
+
+        Returns
+        -------
+        bool
+            Whether it is canceled; else its owner may do so, or not.
 
         Raises
         ------
@@ -236,10 +262,12 @@ class WorklistService:
         if state == COMPLETED:
             raise CannotCancel("The work item is COMPLETED (C311).")
         if state == IN_PROGRESS:
-            raise CannotCancel("The performer of the work item cannot be asked to stop (C312).")
+            await self._pass_on(document.body, cancel_requested(data_set))
+            return False
         after = _canceled(document.body["d"], data_set, self._now())
         require_final(after, CANCELED)
         await self._write(document, after, None)
+        return True
 
     async def search(self, query: SearchQuery, partition: str, *, count: bool = False) -> Page:
         """One page of work items, newest first.
@@ -278,13 +306,34 @@ class WorklistService:
         body = {
             **document.body,
             "owner": owner,
+            "changes": document.body.get("changes", 0) + 1,
             "q": terms_of(data_set),
             "d": _kept(data_set),
         }
+        operations: list[Operation] = [Replace(body, document.etag)]
+        if reports := reports_of_change(document.body["d"], body["d"]):
+            operations.append(outbox(body, reports, self._ids))
         try:
-            await self._documents.commit(WORKLIST.name, body["pk"], [Replace(body, document.etag)])
+            await self._documents.commit(WORKLIST.name, body["pk"], operations)
         except OperationRefused as refused:
             raise ChangedMeanwhile("Somebody else has changed the work item.") from refused
+        if reports:
+            self._announce(body)
+
+    async def _pass_on(self, item: JsonObject, report: Report) -> None:
+        """Report what changes nothing, to those who can do something about it."""
+        listening = self._subscriptions is not None and await self._subscriptions.has_subscribers(
+            item["partition"], item["uid"]
+        )
+        if not listening:
+            raise CannotCancel("The performer of the work item cannot be asked to stop (C312).")
+        kept = outbox(item, [report], self._ids)
+        await self._documents.commit(WORKLIST.name, item["pk"], [kept])
+        self._announce(item)
+
+    def _announce(self, item: JsonObject) -> None:
+        if self._subscriptions is not None:
+            self._subscriptions.delivery.announce(item["partition"], item["uid"])
 
     def _now(self) -> str:
         moment: datetime = self._clock.now()

@@ -62,7 +62,7 @@ ARGUED: dict[str, dict[int, str]] = {
         41: "files have names of their own: docs/architecture.md",
         42: "keys are Azure's: to be checked on a subscription",
     },
-    "bug_report": {61: "comes with subscriptions to work items"},
+    "bug_report": {},
 }
 
 

@@ -1,4 +1,4 @@
-"""Store and delete as the app has them, but the process kills itself just before its n-th write.
+"""The app's writing functions, but the process kills itself just before its n-th write.
 
 ``CRASH_BEFORE_WRITE=n`` says which; writes are requests to the blob service (blocks of a large file
 one by one), commits of documents, and messages sent. With a number greater than there are writes
@@ -18,7 +18,7 @@ from azure.storage.blob.aio import BlobClient
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 import local_host.queues
-from functions import bulk_update, delete, export, operations, store
+from functions import bulk_update, delete, export, operations, store, subscribers, worklist
 from shared.adapters.azure.queues import AzureQueue
 from shared.adapters.sqlite.documents import SqliteDocuments
 
@@ -52,5 +52,6 @@ for port, names in (
         setattr(port, name, _crashing(getattr(port, name)))
 
 app = func.FunctionApp()
-for module in (store, delete, operations, export, bulk_update):  # no others: they write as well
+# no others: they write as well
+for module in (store, delete, operations, export, bulk_update, subscribers, worklist):
     app.register_functions(module.bp)

@@ -17,7 +17,10 @@ _AUDIT_ACTIONS = {
     "update-study", "update-study-operation", "bulk-import-store",
 }  # fmt: skip
 """Those of the Azure service."""
-_OUR_OWN = {"subscription", "undelete", "cancel-operation", "reconcile", "tenant", "fhir"}
+_OUR_OWN = {
+    "subscription", "undelete", "cancel-operation", "reconcile", "tenant", "fhir",
+    "subscribe-workitem", "report-workitem",
+}  # fmt: skip
 _OPEN = {"health", "api_json", "api_yaml", "z_fallback"}
 
 
