@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -13,10 +12,12 @@ from starlette.responses import Response
 
 from functions._catalogue import Doc
 from functions._http import Call, dicom_json, dicomweb
+from functions._queues import work_off
 from functions._socket import EventChannel
-from shared.container import services
+from shared.container import Services, services
 from shared.dicom import uid
 from shared.errors import InvalidUid, MalformedQuery, MalformedRequest, NotAllowed
+from shared.ports import JsonObject
 from shared.web.query import require_harmless
 from shared.worklist.delivery import WORKLIST_QUEUE
 from shared.worklist.events import message
@@ -107,9 +108,11 @@ async def list_event_reports(req: Request, call: Call) -> Response:
 @bp.queue_trigger(arg_name="message", queue_name=WORKLIST_QUEUE, connection="DicomStorage")
 async def worklist_events(message: func.QueueMessage) -> None:
     """Deliver the reports of a work item, or go on with a subscription to the worklist."""
-    body = json.loads(message.get_body())
-    tenant = await (await services()).tenant(body["tenant"])
-    await tenant.watchers.work(body)
+
+    async def work(app: Services, body: JsonObject) -> None:
+        await (await app.tenant(body["tenant"])).watchers.work(body)
+
+    await work_off(message, WORKLIST_QUEUE, work)
 
 
 def _work_item(req: Request) -> str:

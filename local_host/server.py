@@ -188,7 +188,11 @@ async def run_host(
     )
     stop = _stop_on_signals()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    await server.answering.wait()
+    answering = asyncio.create_task(server.answering.wait())
+    await asyncio.wait((serving, answering), return_when=asyncio.FIRST_COMPLETED)
+    if not answering.done():
+        answering.cancel()
+        await serving  # raises why it does not serve
     address = "http://{}:{}".format(*listener.getsockname())
     print(f"ready {address} process {os.getpid()} functions {len(functions)}", flush=True)
     driving = [asyncio.create_task(_keep_running(one)) for one in listeners]

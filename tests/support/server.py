@@ -24,7 +24,9 @@ from tests.support.patients import of_index, told_in
 from tests.support.processes import free_ports
 
 WORKER_ENVIRONMENT = ROOT / ".venv-worker"
-_WORKER_PACKAGES = ("azure-functions-runtime", "httpx>=0.28,<1", "uvicorn>=0.54,<1")
+_WORKER_PACKAGES = (
+    "azure-functions-runtime", "httpx>=0.28,<1", "uvicorn>=0.54,<1", "websockets>=15,<16",
+)  # fmt: skip
 _START_S = 60.0
 _BODY_LIMIT = 4 * 1024**3
 SECRETS_KEY = "dGVzdHMgdGVzdHMgdGVzdHMgdGVzdHMgdGVzdHMgISE="
