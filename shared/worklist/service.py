@@ -23,7 +23,9 @@ from shared.ports import Clock, Create, Document, Documents, Ids, JsonObject, Op
 from shared.search.service import Page
 from shared.web.query import SearchQuery, continuation
 from shared.where import And, Eq, Order, Range, Where
+from shared.worklist.delivery import item_pk
 from shared.worklist.events import (
+    SOP_CLASS,
     Report,
     cancel_requested,
     outbox,
@@ -36,7 +38,6 @@ from shared.worklist.tables import RETURNED
 from shared.worklist.validation import is_empty, require_final, require_rules
 
 WORK_ITEM: Final = "workitem"
-SOP_CLASS: Final = "1.2.840.10008.5.1.4.34.6.1"
 SCHEDULED, IN_PROGRESS, COMPLETED, CANCELED = "SCHEDULED", "IN PROGRESS", "COMPLETED", "CANCELED"
 ALREADY_CANCELED: Final = "The UPS is already in the requested state of CANCELED."
 
@@ -138,7 +139,7 @@ class WorklistService:
         made.pop(_TRANSACTION_UID)
         body: JsonObject = {
             "id": _ID,
-            "pk": _pk(partition, name),
+            "pk": item_pk(partition, name),
             "type": WORK_ITEM,
             "partition": partition,
             "uid": name,
@@ -297,7 +298,7 @@ class WorklistService:
         return Page(rows, continuation(last["version"], last["id"]) if last else None, total)
 
     async def _read(self, partition: str, uid: str) -> Document:
-        found = await self._documents.get(WORKLIST.name, _pk(partition, uid), _ID)
+        found = await self._documents.get(WORKLIST.name, item_pk(partition, uid), _ID)
         if found is None:
             raise WorkItemNotFound("The workitem instance is not found.")
         return found
@@ -384,10 +385,6 @@ def _row(data_set: JsonObject, query: SearchQuery) -> JsonObject:
 
 def _refusal(target: str, why: str, code: str) -> InconsistentState:
     return InconsistentState(f"The state cannot become {target}: {why} ({code}).")
-
-
-def _pk(partition: str, uid: str) -> str:
-    return f"{partition}|{uid}"
 
 
 def _state(body: JsonObject) -> str:
