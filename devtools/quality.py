@@ -130,7 +130,7 @@ def audit_outcome(dependencies: Sequence[Mapping[str, Any]]) -> tuple[str, bool]
     return f"ok: {len(dependencies)} packages", True
 
 
-_UNIT = ["-n", "2", "tests/unit", "tests/docs"]
+_UNIT = ["-n", "2", "tests/unit", "tests/docs", "tests/infra"]
 _PATIENT = [
     f"tests/e2e/test_{name}.py"
     for name in (

@@ -39,7 +39,9 @@ def _text(name: str) -> str:
 
 def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
     folders = ("functions", "shared", "local_host", "devtools", "infra", "tests")
-    used = set(_SETTING.findall(_code(*folders)))
+    deployment = [ROOT / "infra/main.parameters.json", *ROOT.glob("infra/**/*.bicep")]
+    texts = [_code(*folders), *(path.read_text("utf-8") for path in deployment)]
+    used = set(_SETTING.findall("\n".join(texts)))
     used -= {"DICOM_JSON", "DICOM_XML"}  # constants of shared.web.media_types
     documented = set(_SETTING.findall(_text("docs/settings.md")))
     assert used == documented

@@ -1,0 +1,28 @@
+"""All checks, and what they have to say of an ``Infra``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.support.infra import index, settings, syntax, work
+from tests.support.infra.source import Infra
+
+CHECKS: tuple[Callable[[Infra], list[str]], ...] = (
+    syntax.check_syntax,
+    syntax.check_names,
+    syntax.check_modules,
+    syntax.check_files,
+    syntax.check_parameters,
+    settings.check_settings,
+    index.check_schema,
+    index.check_queries,
+    work.check_queues,
+    work.check_events,
+    work.check_host,
+)
+
+
+def complaints(infra: Infra) -> dict[str, list[str]]:
+    """Of each check that finds something: what it finds."""
+    said = {check.__name__.removeprefix("check_"): check(infra) for check in CHECKS}
+    return {name: problems for name, problems in said.items() if problems}
