@@ -160,7 +160,9 @@ class Directory:
             return picture
         async with self._lock:
             current = self._picture
-            if current is not None and current is not picture:
+            if current is not None and (
+                current is not picture or not self._is_old(current, tenant)
+            ):  # read, or found not to answer, while this call waited
                 return current
             if self._now() < self._next_read:
                 raise Unavailable

@@ -15,7 +15,7 @@ from typing import Any
 PATIENT = re.compile(r"[A-Za-z]{2,}\^[A-Za-z]{2,}|\bT-001\b|SECRET-(?:ID|1)|Secret\b")
 
 _NAME, _ID = "00100010", "00100020"
-_TELLING = re.compile(r"(?=.*\d)(?=.*[^\d.]).{4,}|.*\^.*|.*[^\x00-\x7f].*", re.DOTALL)
+_TELLING = re.compile(r"(?=.*\d)(?=.*[^\d.]).{4,}|(?=.*\w).*\^.*|.*[^\x00-\x7f].*", re.DOTALL)
 """Not "A" or "OTHER" or "123", which logs have for other reasons."""
 
 _BEFORE, _AFTER = r"(?<![\w-])(?<!\w\.)", r"(?![\w-])(?!\.\w)"

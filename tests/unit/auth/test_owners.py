@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.auth.directory import OUTAGE_S, Directory
+from shared.auth.directory import LASTS_S, OUTAGE_S, Directory
 from shared.auth.ports import TenantRow
 from shared.auth.settings import load_sign_in
 from shared.errors import Unavailable
@@ -99,3 +99,13 @@ async def test_without_the_registry_nobody_is_taken_for_a_stranger(
     watch.now += OUTAGE_S + 1
     with pytest.raises(Unavailable):
         await directory.owner("dicom-main")
+
+
+async def test_all_who_wait_for_a_registry_that_is_away_go_on_with_its_last_picture(
+    directory: Directory, registry: MemoryRegistry, watch: _Watch
+) -> None:
+    await directory.rows()
+    watch.now += LASTS_S + 1
+    registry.away = True
+    found = await asyncio.gather(*(directory.row("main") for _ in range(5)))
+    assert [one is not None and one.tenant for one in found] == ["main"] * 5
