@@ -40,7 +40,7 @@ from tests.support.store_client import WHOLE, path_of
 
 _REQUEST_S = 10.0
 _TIDY_S = 15.0
-_SETTLED_S = 60.0
+_SETTLED_S = 180.0
 _PATIENCE = {
     "DICOM_STORE_SILENCE_SECONDS": "3",
     "DICOM_STORE_TRIES": "2",
