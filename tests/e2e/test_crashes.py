@@ -17,6 +17,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from shared.index import shapes
+from tests.e2e.test_export import ended
 from tests.support import dicom
 from tests.support.archive import Archive, look
 from tests.support.server import Server
@@ -173,6 +174,39 @@ def test_a_process_killed_before_any_write_leaves_an_archive_that_heals(
         if prepare is not _upsert:  # which is done again, as often as it is asked for
             assert again_statuses == [_repeated(each) for each in statuses]
     assert not again.faults()
+
+
+def test_a_process_killed_before_its_second_look_at_the_list_of_tags(
+    account: str, tmp_path: Path
+) -> None:
+    """Of a tag that was added, and indexed, since the process read the list."""
+    environment = {"DICOM_TENANTS": "crash-tags", **_GRACE}
+    healthy = Server(connection=account, data=tmp_path, seed=True, environment=environment)
+    with healthy:
+        shared = {"DICOM_SQLITE_DIRECTORY": str(tmp_path / "index"), "CRASH_AT_SECOND_LOOK": "2"}
+        crashing = Server(
+            connection=account,
+            data=tmp_path / "crashing",
+            app=_CRASHING,
+            environment={**environment, **shared},
+        )
+        base = f"{healthy.base_url}/crash-tags/v2"
+        late = dicom.ct(PatientSex="F")
+        with crashing:
+            other = f"{crashing.base_url}/crash-tags/v2"
+            assert _store(other, dicom.ct(PatientSex="M")) == 200
+            tags = [{"path": "PatientSex", "level": "Study"}]
+            assert (
+                ended(httpx.post(f"{base}/extendedquerytags", json=tags))["status"] == "succeeded"
+            )
+            with pytest.raises(httpx.TransportError):
+                _store(other, late)
+        query = {"PatientSex": "F", "StudyInstanceUID": late.StudyInstanceUID}
+        deadline = time.monotonic() + _SETTLED_S
+        while httpx.get(f"{base}/studies", params=query).status_code != 200:
+            assert time.monotonic() < deadline, healthy.log_text()[-3000:]
+            time.sleep(0.2)
+        assert not _settle(account, tmp_path, "crash-tags").of_type(shapes.BEHIND)
 
 
 def _repeated(status: int) -> int:
