@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from functions._catalogue import Doc
 from functions._http import Call, dicomweb
+from functions._query import whole_number
 from shared.errors import MalformedQuery
 from shared.feed.reader import Window
 from shared.index.documents import iso
@@ -22,7 +23,6 @@ bp = func.Blueprint()
 _TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})", re.ASCII
 )
-_WHOLE = re.compile(r"[+-]?\d{1,40}", re.ASCII)
 _MOST = {1: (10, 100), 2: (100, 200)}
 _LARGEST = 2**63 - 1
 _MICROSECOND = timedelta(microseconds=1)
@@ -71,8 +71,8 @@ def window_of(parameters: Mapping[str, str], major: int) -> Window:
     Spec change-feed.md §4.
     """
     usual, most = _MOST[major]
-    limit = _number(parameters, "limit", usual, least=1, most=most)
-    offset = _number(parameters, "offset", 0, least=0, most=_LARGEST)
+    limit = whole_number(parameters, "limit", usual, least=1, most=most)
+    offset = whole_number(parameters, "offset", 0, least=0, most=_LARGEST)
     if major == 1:
         return Window(after=min(offset, _LARGEST - limit), limit=limit)
     start, end = _moment(parameters, "startTime"), _moment(parameters, "endTime")
@@ -84,15 +84,6 @@ def window_of(parameters: Mapping[str, str], major: int) -> Window:
         offset=min(offset, 2**31 - 1),
         limit=limit,
     )
-
-
-def _number(parameters: Mapping[str, str], name: str, usual: int, *, least: int, most: int) -> int:
-    text = parameters.get(name)
-    if text is None:
-        return usual
-    if not _WHOLE.fullmatch(text.strip()) or not least <= int(text) <= most:
-        raise MalformedQuery(f"{name} must be a whole number from {least} to {most}.")
-    return int(text)
 
 
 def _moment(parameters: Mapping[str, str], name: str) -> datetime | None:

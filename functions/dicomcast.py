@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response
 from functions._body import json_object
 from functions._catalogue import Doc
 from functions._http import Call, dicomweb, path_uid
-from functions.operations import accepted, already_running, number
+from functions._query import whole_number
+from functions.operations import accepted, already_running
 from shared.cast.failures import Failure
 from shared.cast.resync import RESYNC
 from shared.cast.service import CastService
@@ -66,7 +67,7 @@ async def fhir_state(req: Request, call: Call) -> Response:
 )
 async def fhir_failures(req: Request, call: Call) -> Response:
     """What could not be taken over, and why."""
-    limit = number(req, "limit", 1, _MOST_LISTED, 100)
+    limit = whole_number(req.query_params, "limit", 100, least=1, most=_MOST_LISTED)
     after = req.query_params.get("continuation") or None
     rows, following = await _cast(call).failures(limit=limit, after=after)
     headers = {}

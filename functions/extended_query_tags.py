@@ -9,11 +9,11 @@ from starlette.responses import JSONResponse, Response
 from functions._body import JSON, json_body
 from functions._catalogue import Doc
 from functions._http import Call, dicomweb
+from functions._query import whole_number
 from functions.operations import accepted, address, already_running, service_url
 from shared.errors import MalformedRequest, OperationRunning
 from shared.operations.reindex import start_adding
 from shared.ports import JsonObject
-from shared.tags.errors import TagErrors
 from shared.tags.models import ExtendedTag, Status
 from shared.tags.requests import entries_of, query_status_of, tag_of_path
 
@@ -116,8 +116,8 @@ async def list_extended_query_tag_errors(req: Request, call: Call) -> Response:
     """What was found invalid when stored instances were indexed by a tag."""
     limit, offset = _page(req)
     entry = await call.tenant.tags.registry.get(_tag(req))
-    errors = TagErrors(call.tenant.documents, call.tenant.partitions)
-    return JSONResponse(await errors.page(entry, limit=limit, offset=offset))
+    errors = await call.tenant.tag_errors.page(entry, limit=limit, offset=offset)
+    return JSONResponse(errors)
 
 
 async def _shown(call: Call, entry: ExtendedTag) -> JsonObject:
@@ -132,7 +132,7 @@ async def _shown(call: Call, entry: ExtendedTag) -> JsonObject:
         "queryStatus": entry.query_status.value,
     }
     if entry.has_errors:
-        count = await TagErrors(call.tenant.documents, call.tenant.partitions).count(entry)
+        count = await call.tenant.tag_errors.count(entry)
         if count:
             shown["errors"] = {"count": count, "href": f"{url}/errors"}
     if entry.status is Status.ADDING and entry.operation is not None:
@@ -145,13 +145,7 @@ def _tag(req: Request) -> int:
 
 
 def _page(req: Request) -> tuple[int, int]:
-    return _number(req, "limit", 1, _MOST_LISTED, 100), _number(req, "offset", 0, 2**31 - 1, 0)
-
-
-def _number(req: Request, name: str, least: int, most: int, default: int) -> int:
-    text = req.query_params.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
-        raise MalformedRequest(f"{name} must be a whole number from {least} to {most}.")
-    return int(text)
+    return (
+        whole_number(req.query_params, "limit", 100, least=1, most=_MOST_LISTED),
+        whole_number(req.query_params, "offset", 0, least=0, most=2**31 - 1),
+    )

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from functions._body import json_object
 from functions._catalogue import Doc
 from functions._http import Call, dicomweb
+from functions._query import whole_number
 from functions._queues import first_id, work_off
 from shared.container import Services
 from shared.errors import MalformedRequest, OperationNotFound, OperationRunning, RouteNotFound
@@ -55,8 +56,8 @@ async def retrieve_operation(req: Request, call: Call) -> Response:
 )
 async def list_operations(req: Request, call: Call) -> Response:
     """The operations of the last week and those that run, newest first."""
-    limit = number(req, "limit", 1, _MOST_LISTED, 100)
-    offset = number(req, "offset", 0, 2**31 - 1, 0)
+    limit = whole_number(req.query_params, "limit", 100, least=1, most=_MOST_LISTED)
+    offset = whole_number(req.query_params, "offset", 0, least=0, most=2**31 - 1)
     found = await call.tenant.operations.page(limit=limit, offset=offset)
     return JSONResponse([_shown(call, body) for body in found])
 
@@ -154,16 +155,6 @@ def _id(req: Request) -> str:
     if found is None:
         raise OperationNotFound("There is no such operation.")
     return found[1].replace("-", "").lower()
-
-
-def number(req: Request, name: str, least: int, most: int, default: int) -> int:
-    """A whole number from the query; ``default`` if it is not given."""
-    text = req.query_params.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
-        raise MalformedRequest(f"{name} must be a whole number from {least} to {most}.")
-    return int(text)
 
 
 @bp.function_name("work_on_operation")

@@ -13,7 +13,6 @@ from functions._http import Call, dicom_json, dicom_xml, dicomweb, path_uid, wan
 from shared.dicom.native_xml import document
 from shared.ports import JsonObject
 from shared.search.paging import page_headers, wants_count
-from shared.tags.errors import TagErrors
 from shared.tags.search import search_keys
 from shared.web import query as scopes
 from shared.web.query import (
@@ -104,13 +103,12 @@ async def _erroneous(call: Call, query: SearchQuery) -> dict[str, str]:
     if not names:
         return {}
     entries = {entry.key: entry for entry in (await call.tenant.tags.registry.known()).entries}
-    errors = TagErrors(call.tenant.documents, call.tenant.partitions)
     wrong = [
         each.name
         for each in query.filters
         if (entry := entries.get(each.key.stored_as)) is not None
         and entry.has_errors
-        and await errors.count(entry)
+        and await call.tenant.tag_errors.count(entry)
     ]
     return {"erroneous-dicom-attributes": ",".join(wrong)} if wrong else {}
 

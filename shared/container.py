@@ -68,6 +68,7 @@ from shared.search.service import SearchService
 from shared.store.complete import Completer
 from shared.store.importing import Importer
 from shared.store.service import StoreService
+from shared.tags.errors import TagErrors
 from shared.tags.indexing import TagIndexer
 from shared.tags.registry import TagRegistry
 from shared.update.operation import UPDATE, Updater
@@ -106,6 +107,7 @@ class TenantServices:
     importer: Importer
     export: ExportService | None
     tags: TagIndexer
+    tag_errors: TagErrors
     cast: CastService | None
     fanout: FanOut
     worklist: WorklistService
@@ -350,6 +352,7 @@ class Services:
             ),
             cast=cast,
             tags=indexer,
+            tag_errors=TagErrors(documents, partitions),
             fanout=fanout,
             worklist=WorklistService(documents, ids, clock, watchers),
             watchers=watchers,
