@@ -135,7 +135,7 @@ _PATIENT = [
     f"tests/e2e/test_{name}.py"
     for name in (
         "crashes", "dicomcast", "export_crash", "faults", "isolation", "rebuild", "sign_in",
-        "subscriptions", "update_crash", "worklist_events",
+        "subscriptions", "tags_being_added", "update_crash", "worklist_events",
     )
 ]  # fmt: skip
 """Tests with services of their own, which they kill and then wait for more than they work."""

@@ -127,7 +127,7 @@ async def _shown(call: Call, entry: ExtendedTag) -> JsonObject:
     if entry.creator is not None:
         shown["privateCreator"] = entry.creator
     shown |= {
-        "level": entry.level.capitalize(),
+        "level": entry.level,
         "status": entry.status.value,
         "queryStatus": entry.query_status.value,
     }
