@@ -11,7 +11,7 @@ PN         ``{"full": text, "words": " w1 w2"}``, without case and accents
 DA         ISO date, ``2024-01-31``
 TM         microseconds since midnight
 DT         microseconds since the year 0, without regard to a zone
-IS … US    number
+IS … US    number; an FL in single precision
 UI         the UID without padding
 others     text without case and padding
 =========  =================================================================================
@@ -30,6 +30,7 @@ PS3.4 C.2.2.2 (attribute matching), PS3.18 8.3.4.1.
 from __future__ import annotations
 
 import re
+import struct
 import unicodedata
 from collections.abc import Mapping
 from datetime import date
@@ -121,7 +122,17 @@ def _number(value: Any, vr: str) -> int | float | None:
         return None
     if vr in _INTEGERS:
         return whole if abs(number) < 2**53 else None
-    return number if abs(number) < float("inf") else None
+    if abs(number) == float("inf"):
+        return None
+    return _single_precision(number) if vr == "FL" else number
+
+
+def _single_precision(number: float) -> float | None:
+    """A number as an FL holds it: what was stored as 0.1 is found by 0.1."""
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", number))[0])
+    except OverflowError:
+        return None
 
 
 def term(value: Any, vr: str) -> Term | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import struct
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -35,6 +36,8 @@ MESSAGES: Final = {
 }
 """What an error code means (spec §7)."""
 
+_NO_NUMBERS: Final = ("NaN", "Infinity", "-Infinity")
+"""Of the right length, and so not wrong; no search finds them (``shared.dicom.json_model``)."""
 _CODES: Final = {"AS": 3, "DA": 1100, "UI": 1200, "DT": 1300, "TM": 1400, "IS": 1500}
 _LONGEST: Final = {"AE": 16, "CS": 16, "SH": 16, "LO": 64}
 
@@ -96,7 +99,8 @@ def _first(element: JsonElement, vr: str) -> Any:
         return None
     if vr in _BINARY:
         size = struct.calcsize(_BINARY[vr])
-        return struct.unpack(_BINARY[vr], raw[:size])[0] if len(raw) >= size else None
+        number = struct.unpack(_BINARY[vr], raw[:size])[0] if len(raw) >= size else None
+        return number if number is not None and math.isfinite(number) else None
     text = raw.decode("utf-8", "replace").split("\\")[0].strip(" \0")
     if vr == "PN":
         return {"Alphabetic": text} if text else None
@@ -111,6 +115,7 @@ def _fault(vr: str, value: Any) -> int | None:
         return None if _is_within(value, *_RANGES[vr]) else 1500
     if vr in ("FD", "FL"):
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        is_number |= value in _NO_NUMBERS
         return None if is_number else 3
     if not isinstance(value, str):
         return 5

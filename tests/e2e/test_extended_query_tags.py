@@ -339,14 +339,17 @@ def test_the_newest_value_holds_and_none_never_erases_it(main: httpx.Client, whe
 def test_matching(main: httpx.Client) -> None:
     ds = dicom.ct(
         SpecificCharacterSet="ISO_IR 192", InstitutionName="Ünit", PhysiciansOfRecord="Ünit^A",
-        SeriesDate="20240229", ContentTime="000000", AcquisitionDateTime="20240101120000",
-        WindowCenter="1", RedPaletteColorLookupTableDescriptor=[1, 0, 8],
+        SeriesDate="20240229", ContentTime="000000", AcquisitionDateTime="20240101120000+0100",
+        FieldOfViewDimensionsInFloat=0.1, RealWorldValueIntercept=0.1, ReferencePixelX0=-70000,
+        TagAngleSecondAxis=-7, RegionLocationMinX0=4294967295, RegionDataType=512,
     )  # fmt: skip
     assert store(main, ds) == [200]
     add(
         main,
         tag("InstitutionName"), tag("PhysiciansOfRecord"), tag("SeriesDate"), tag("ContentTime"),
-        tag("AcquisitionDateTime"),
+        tag("AcquisitionDateTime"), tag("FieldOfViewDimensionsInFloat"),
+        tag("RealWorldValueIntercept"), tag("ReferencePixelX0"), tag("TagAngleSecondAxis"),
+        tag("RegionLocationMinX0"), tag("RegionDataType"),
     )  # fmt: skip
     uid = ds.StudyInstanceUID
     for name, value, is_found in (
@@ -356,12 +359,19 @@ def test_matching(main: httpx.Client) -> None:
         ("SeriesDate", "20240301-", False), ("SeriesDate", "20240101-20240229", True),
         ("ContentTime", "000000", True), ("ContentTime", "000001-", False),
         ("AcquisitionDateTime", "20240101120000", True),
-        ("AcquisitionDateTime", "2024-2025", True),
+        ("AcquisitionDateTime", "2024-2025", True), ("AcquisitionDateTime", "202401011100", False),
+        ("FieldOfViewDimensionsInFloat", "0.1", True), ("RealWorldValueIntercept", "1e-1", True),
+        ("ReferencePixelX0", "-70000", True), ("TagAngleSecondAxis", "-007", True),
+        ("RegionLocationMinX0", "4294967295", True), ("RegionDataType", "0512", True),
+        ("RegionDataType", "513", False),
     ):  # fmt: skip
         hits = found(main, "/studies", **{name: value, "StudyInstanceUID": uid})
         assert (uid in hits) is is_found, (name, value)
     assert uid in found(main, "/studies", PhysiciansOfRecord="uni", fuzzymatching="true")
-    for name, value in (("SeriesDate", "20240301-20240229"), ("SeriesDate", "x")):
+    for name, value in (
+        ("SeriesDate", "20240301-20240229"), ("SeriesDate", "x"),
+        ("AcquisitionDateTime", "20240101120000+0100"), ("RegionDataType", "x"),
+    ):  # fmt: skip
         assert main.get("/studies", params={name: value}).status_code == 400
 
 
