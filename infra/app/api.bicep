@@ -90,7 +90,6 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
     siteConfig: {
       minTlsVersion: '1.2'
       http20Enabled: true
-      ftpsState: 'Disabled'
     }
     functionAppConfig: {
       deployment: {
@@ -120,7 +119,7 @@ resource appSettings 'Microsoft.Web/sites/config@2024-04-01' = {
   properties: union(loadJsonContent('../settings.json'), settings, empty(webPubSubEndpoint) ? {} : { DICOM_WEBPUBSUB_ENDPOINT: webPubSubEndpoint })
 }
 
-// No passwords for deployment either: azd signs in.
+// No sign-in by name and word for deployment either: azd has a token.
 resource publishing 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = [for way in ['ftp', 'scm']: {
   parent: site
   name: way

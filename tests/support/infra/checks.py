@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.support.infra import index, settings, syntax, work
+from tests.support.infra import access, index, project, settings, syntax, work
 from tests.support.infra.source import Infra
 
 CHECKS: tuple[Callable[[Infra], list[str]], ...] = (
@@ -19,6 +19,11 @@ CHECKS: tuple[Callable[[Infra], list[str]], ...] = (
     work.check_queues,
     work.check_events,
     work.check_host,
+    access.check_roles,
+    access.check_keyless,
+    access.check_tags,
+    project.check_project,
+    project.check_package,
 )
 
 

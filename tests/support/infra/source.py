@@ -83,6 +83,12 @@ class Resource:
         """The object with its properties."""
         return next(node for node in walk(self.node) if node.type == "object")
 
+    @property
+    def declaration(self) -> str:
+        """Its first line, decorators aside."""
+        lines = text(self.node).splitlines()
+        return next(line for line in lines if line.startswith("resource "))
+
     def get(self, *path: str) -> str | None:
         """The text of a property, or ``None``."""
         found: Node | None = self.body
