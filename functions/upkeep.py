@@ -57,6 +57,7 @@ async def sweep(timer: func.TimerRequest) -> None:
             "caught_up": await tenant.tags.catch_up_behind(),
             "tidied": await tenant.operations.tidy(),
             "reported": await tenant.watchers.sweep(),
+            "over": await tenant.retention.purge_due(),
         }
         await tenant.fanout.ask_all()
         if any(done.values()):

@@ -25,7 +25,7 @@ from shared.search.paging import page_headers, wants_count
 from shared.web.problem import status_of
 from shared.web.query import parse_search_query, require_harmless
 from shared.worklist.keys import SCOPE
-from shared.worklist.service import AlreadyCanceled, WorkItemNotFound
+from shared.worklist.service import AlreadyCanceled
 from shared.worklist.validation import data_set_of
 
 bp = func.Blueprint()
@@ -56,7 +56,7 @@ async def create_workitem(req: Request, call: Call) -> Response:
     return Response(status_code=201, headers={"Location": address, "Content-Location": address})
 
 
-@dicomweb(bp, "retrieve_workitem", _ONE, "GET", doc=Doc((200, 400, 404, 406), (_DICOM_JSON,)))
+@dicomweb(bp, "retrieve_workitem", _ONE, "GET", doc=Doc((200, 400, 404, 406, 410), (_DICOM_JSON,)))
 async def retrieve_workitem(req: Request, call: Call) -> Response:
     """A work item."""
     _require_acceptable(req)
@@ -66,7 +66,7 @@ async def retrieve_workitem(req: Request, call: Call) -> Response:
 
 @dicomweb(
     bp, "update_workitem", _ONE, "POST",
-    doc=Doc((200, 400, 404, 409, 415), (), (_DICOM_JSON,), query=("transaction-uid",)),
+    doc=Doc((200, 400, 404, 409, 410, 415), (), (_DICOM_JSON,), query=("transaction-uid",)),
 )  # fmt: skip
 async def update_workitem(req: Request, call: Call) -> Response:
     """Put attributes in place of those of a work item."""
@@ -85,7 +85,7 @@ async def update_workitem(req: Request, call: Call) -> Response:
 
 @dicomweb(
     bp, "change_workitem_state", _ONE + "/state", "PUT",
-    doc=Doc((200, 400, 404, 409, 415), (), (_DICOM_JSON,)),
+    doc=Doc((200, 400, 404, 409, 410, 415), (), (_DICOM_JSON,)),
 )  # fmt: skip
 async def change_workitem_state(req: Request, call: Call) -> Response:
     """Claim, complete or cancel a work item as its owner."""
@@ -106,7 +106,7 @@ async def change_workitem_state(req: Request, call: Call) -> Response:
 
 @dicomweb(
     bp, "request_workitem_cancellation", _ONE + "/cancelrequest", "POST",
-    doc=Doc((202, 400, 404, 409, 415), (), (_DICOM_JSON,)),
+    doc=Doc((202, 400, 404, 409, 410, 415), (), (_DICOM_JSON,)),
 )  # fmt: skip
 async def request_workitem_cancellation(req: Request, call: Call) -> Response:
     """Ask for the cancellation of a work item."""
@@ -116,7 +116,7 @@ async def request_workitem_cancellation(req: Request, call: Call) -> Response:
         canceled = await call.tenant.worklist.request_cancellation(
             call.partition.folded, name, data_set
         )
-    except (StateConflict, WorkItemNotFound) as error:
+    except (StateConflict, NotFound) as error:
         headers = {}
         if isinstance(error, AlreadyCanceled):
             headers["Warning"] = _warning(req, str(error))

@@ -14,6 +14,7 @@ from shared.web.cors import CrossOrigin
 
 MIB = 1024 * 1024
 _KEY_BYTES = 32
+_CENTURY_DAYS = 36_500.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,9 @@ class Settings:
 
     Exactly one of ``cosmos`` and ``sqlite_directory`` is set: it says where the index lives.
     ``public_base_url`` has no trailing slash. ``retention_days`` is how long a deleted
-    instance's files stay. ``behind_front_end`` is whether Azure's front end adds the caller's
-    address to ``X-Forwarded-For``. ``audit_file`` takes the audit log in place of the usual logs.
+    instance's files stay, ``workitem_retention_days`` how long a work item that is over.
+    ``behind_front_end`` is whether Azure's front end adds the caller's address to
+    ``X-Forwarded-For``. ``audit_file`` takes the audit log in place of the usual logs.
     ``commit_grace_s`` is the age in seconds from which a blob
     that no index names is taken for the work of a process that died.
     """
@@ -96,6 +98,7 @@ class Settings:
     sqlite_directory: str | None
     tenants: tuple[str, ...] = ("main",)
     retention_days: float = 3.0
+    workitem_retention_days: float = 30.0
     commit_grace_s: float = 900.0
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
@@ -321,6 +324,9 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         sqlite_directory=sqlite_directory,
         tenants=tenants,
         retention_days=_number(environment, "DICOM_RETENTION_DAYS", 3.0),
+        workitem_retention_days=min(
+            _number(environment, "DICOM_WORKITEM_RETENTION_DAYS", 30.0), _CENTURY_DAYS
+        ),
         commit_grace_s=_number(environment, "DICOM_COMMIT_GRACE_SECONDS", 900.0),
         limits=_limits(environment),
         patience=_patience(environment),

@@ -75,6 +75,7 @@ from shared.update.operation import UPDATE, Updater
 from shared.update.prepared import PreparedVersions
 from shared.worklist.delivery import Delivery
 from shared.worklist.mailboxes import Mailboxes
+from shared.worklist.retention import Retention
 from shared.worklist.service import WorklistService
 from shared.worklist.subscriptions import Subscriptions
 
@@ -112,6 +113,7 @@ class TenantServices:
     fanout: FanOut
     worklist: WorklistService
     watchers: Subscriptions
+    retention: Retention
 
     async def align_unfinished(self) -> int:
         """See ``shared.index.align.align_unfinished``."""
@@ -354,8 +356,11 @@ class Services:
             tags=indexer,
             tag_errors=TagErrors(documents, partitions),
             fanout=fanout,
-            worklist=WorklistService(documents, ids, clock, watchers),
+            worklist=WorklistService(
+                documents, ids, clock, watchers, timedelta(days=settings.workitem_retention_days)
+            ),
             watchers=watchers,
+            retention=Retention(documents, clock, watchers),
         )
 
     async def _prepare(self, row: TenantRow) -> None:

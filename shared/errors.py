@@ -22,6 +22,7 @@
     │   ├── TenantNotFound          unknown, or not for this caller: they look the same
     │   ├── RouteNotFound           the path names no resource
     │   ├── StudyNotFound, SeriesNotFound, InstanceNotFound, FrameNotFound, BulkDataNotFound
+    │   ├── Purged                  it was there; it is gone for good
     │   ├── OperationNotFound       unknown or forgotten
     │   ├── FhirNotConfigured       the service has no FHIR server
     │   └── BlobNotFound            from the Blobs port
@@ -174,6 +175,10 @@ class FrameNotFound(NotFound):
 
 class BulkDataNotFound(NotFound):
     """The instance has no such bulk data."""
+
+
+class Purged(NotFound):
+    """It was there, and is gone for good: its retention time is over."""
 
 
 class OperationNotFound(NotFound):

@@ -59,7 +59,7 @@ CHANGES = ContainerSchema(
 WORKLIST = ContainerSchema(
     name="worklist",
     partition_key="pk",
-    indexed=(("type",), ("partition",), ("version",), ("id",), ("q",)),
+    indexed=(("type",), ("partition",), ("version",), ("id",), ("due",), ("q",)),
     composite=((Order(("version",), descending=True), Order(("id",))),),
 )
 CONTROL = ContainerSchema(

@@ -28,6 +28,7 @@ STATUS: Final = MappingProxyType(
         errors.NotAcceptable: 406,
         errors.RequestTooSlow: 408,
         errors.StateConflict: 409,
+        errors.Purged: 410,
         errors.PreconditionFailed: 412,
         errors.PayloadTooLarge: 413,
         errors.UnsupportedMediaType: 415,

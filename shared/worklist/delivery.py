@@ -95,7 +95,7 @@ class Delivery:
 
     async def _join_new(self, event: JsonObject) -> None:
         """Subscribe to a new item those who are subscribed to the worklist."""
-        for one in await self._global_subscribers(event["partition"]):
+        for one in await self.global_subscribers(event["partition"]):
             if one["filter"] is not None:
                 where = And((Eq(("id",), event["id"]), *conditions(query_of(one["filter"]))))
                 if not await self._documents.query(
@@ -121,14 +121,17 @@ class Delivery:
             WORKLIST.name, Eq(("type",), SUBSCRIBER), limit=most, partition=pk
         )
 
-    async def _global_subscribers(self, partition: str) -> list[JsonObject]:
+    async def global_subscribers(
+        self, partition: str, states: Sequence[str] = (ON,)
+    ) -> list[JsonObject]:
+        """Who is subscribed to the worklist."""
         found = await self._documents.query(
             WORKLIST.name,
             Eq(("type",), GLOBAL_SUBSCRIBER),
             limit=_MOST_SUBSCRIBERS,
             partition=global_pk(partition),
         )
-        return [one for one in found if one["state"] == ON]
+        return [one for one in found if one["state"] in states]
 
     async def sweep(self) -> int:
         """Deliver what messages that were lost should have; of how many work items."""

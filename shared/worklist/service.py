@@ -11,18 +11,25 @@ Spec worklist.md §3–§9; PS3.4 CC.1.1 (states), PS3.18 11.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from shared.dicom.tags import key as tag_key
-from shared.errors import MalformedRequest, NotFound, OperationRefused, Refusal, StateConflict
+from shared.errors import (
+    MalformedRequest,
+    NotFound,
+    OperationRefused,
+    Purged,
+    Refusal,
+    StateConflict,
+)
+from shared.index.documents import iso
 from shared.index.schema import WORKLIST
 from shared.ports import Clock, Create, Document, Documents, Ids, JsonObject, Operation, Replace
 from shared.search.service import Page
 from shared.web.query import SearchQuery, continuation
 from shared.where import And, Eq, Order, Range, Where
+from shared.worklist.data_sets import CANCELED, canceled, kept, returned, text_of, value_of
 from shared.worklist.delivery import item_pk
 from shared.worklist.events import (
     SOP_CLASS,
@@ -34,27 +41,27 @@ from shared.worklist.events import (
 )
 from shared.worklist.keys import conditions, terms_of
 from shared.worklist.subscriptions import Subscriptions
-from shared.worklist.tables import RETURNED
-from shared.worklist.validation import is_empty, require_final, require_rules
+from shared.worklist.validation import require_final, require_rules
 
 WORK_ITEM: Final = "workitem"
-SCHEDULED, IN_PROGRESS, COMPLETED, CANCELED = "SCHEDULED", "IN PROGRESS", "COMPLETED", "CANCELED"
+RETENTION: Final = timedelta(days=30)
+SCHEDULED, IN_PROGRESS, COMPLETED = "SCHEDULED", "IN PROGRESS", "COMPLETED"
 ALREADY_CANCELED: Final = "The UPS is already in the requested state of CANCELED."
 
 _ID: Final = "item"
-_MOST_BYTES: Final = 1024 * 1024
 _TRANSACTION_UID = "00081195"
 _SOP_CLASS, _SOP_INSTANCE = "00080016", "00080018"
 _STATE, _LABEL, _MODIFIED = "00741000", "00741202", "00404010"
-_PROGRESS, _PERFORMED = "00741002", "00741216"
-_CANCELED_AT, _REASON, _REASON_CODES = "00404052", "00741238", "0074100E"
-_CONTACTS, _CONTACT_URI, _CONTACT_NAME = "00741008", "0074100A", "0074100C"
 _NEWEST_FIRST: Final = (Order(("version",), descending=True), Order(("id",)))
 _MEMBERS: Final = ("id", "version", "uid", "d")
 
 
 class WorkItemNotFound(NotFound):
     """There is no such work item."""
+
+
+class WorkItemPurged(Purged):
+    """There was such a work item."""
 
 
 class WorkItemExists(StateConflict):
@@ -87,7 +94,8 @@ class StateChange:
 class WorklistService:
     """The worklist of one tenant.
 
-    ``subscriptions`` deliver the reports of each change; without them, they wait.
+    ``subscriptions`` deliver the reports of each change; without them, they wait. ``retention`` is
+    how long an item stays after it has come to its final state.
     """
 
     def __init__(
@@ -96,11 +104,13 @@ class WorklistService:
         ids: Ids,
         clock: Clock,
         subscriptions: Subscriptions | None = None,
+        retention: timedelta = RETENTION,
     ) -> None:
         self._documents = documents
         self._ids = ids
         self._clock = clock
         self._subscriptions = subscriptions
+        self._retention = retention
 
     async def create(self, partition: str, uid: str | None, data_set: JsonObject) -> str:
         """Create a work item; its UID.
@@ -121,7 +131,7 @@ class WorklistService:
         WorkItemExists
             There is one.
         """
-        own = _text(data_set, _SOP_INSTANCE)
+        own = text_of(data_set, _SOP_INSTANCE)
         name = uid or own
         if name is None:
             raise MalformedRequest("SOPInstanceUID (0008,0018) is missing.")
@@ -129,11 +139,11 @@ class WorklistService:
             raise MalformedRequest("SOPInstanceUID (0008,0018) is not the UID of the address.")
         made = {
             **data_set,
-            _SOP_INSTANCE: _value("UI", name),
-            _SOP_CLASS: _value("UI", SOP_CLASS),
-            _MODIFIED: _value("DT", self._now()),
-            _LABEL: _value("LO", "worklist"),
-            _STATE: _value("CS", SCHEDULED),
+            _SOP_INSTANCE: value_of("UI", name),
+            _SOP_CLASS: value_of("UI", SOP_CLASS),
+            _MODIFIED: value_of("DT", self._now()),
+            _LABEL: value_of("LO", "worklist"),
+            _STATE: value_of("CS", SCHEDULED),
         }
         require_rules(made, creating=True)
         made.pop(_TRANSACTION_UID)
@@ -147,7 +157,7 @@ class WorklistService:
             "owner": None,
             "changes": 0,
             "q": terms_of(made),
-            "d": _kept(made),
+            "d": kept(made),
         }
         try:
             reports = outbox(body, reports_of_creation(made), self._ids)
@@ -155,7 +165,7 @@ class WorklistService:
         except OperationRefused as refused:
             if refused.refusal is not Refusal.EXISTS:
                 raise
-            raise WorkItemExists("There is a work item of that UID already.") from refused
+            raise WorkItemExists("There is or was a work item of that UID already.") from refused
         self._announce(body)
         return name
 
@@ -197,7 +207,7 @@ class WorklistService:
         if state == IN_PROGRESS and transaction != document.body["owner"]:
             raise InconsistentState("The Transaction UID is not that of the owner (C301).")
         changes = {tag: value for tag, value in data_set.items() if tag != _TRANSACTION_UID}
-        changes[_MODIFIED] = _value("DT", self._now())
+        changes[_MODIFIED] = value_of("DT", self._now())
         require_rules(changes, creating=False)
         await self._write(document, {**document.body["d"], **changes}, document.body["owner"])
 
@@ -216,7 +226,7 @@ class WorklistService:
         ChangedMeanwhile
             Somebody else was faster.
         """
-        transaction, target = _text(data_set, _TRANSACTION_UID), _text(data_set, _STATE)
+        transaction, target = text_of(data_set, _TRANSACTION_UID), text_of(data_set, _STATE)
         if not transaction:
             raise MalformedRequest("TransactionUID (0008,1195) is missing.")
         if target not in (IN_PROGRESS, COMPLETED, CANCELED):
@@ -235,7 +245,7 @@ class WorklistService:
                 code = "B306" if state == COMPLETED else "B304"
                 return StateChange(f"The work item is already {state} ({code}).")
             raise _refusal(target, f"the work item is {state}", "C300")
-        after = {**document.body["d"], _STATE: _value("CS", target)}
+        after = {**document.body["d"], _STATE: value_of("CS", target)}
         if target != IN_PROGRESS:
             require_final(after, target)
         await self._write(document, after, transaction)
@@ -265,7 +275,7 @@ class WorklistService:
         if state == IN_PROGRESS:
             await self._pass_on(document.body, cancel_requested(data_set))
             return False
-        after = _canceled(document.body["d"], data_set, self._now())
+        after = canceled(document.body["d"], data_set, self._now())
         require_final(after, CANCELED)
         await self._write(document, after, None)
         return True
@@ -293,7 +303,7 @@ class WorklistService:
         )
         total = await self._documents.count(WORKLIST.name, where) if count else None
         bodies, more = found[: query.limit], len(found) > query.limit
-        rows = [_row(body["d"], query) for body in bodies]
+        rows = [returned(body["d"], query) for body in bodies]
         last = bodies[-1] if more else None
         return Page(rows, continuation(last["version"], last["id"]) if last else None, total)
 
@@ -301,6 +311,8 @@ class WorklistService:
         found = await self._documents.get(WORKLIST.name, item_pk(partition, uid), _ID)
         if found is None:
             raise WorkItemNotFound("The workitem instance is not found.")
+        if found.body["type"] != WORK_ITEM:
+            raise WorkItemPurged("The workitem instance is gone.")
         return found
 
     async def _write(self, document: Document, data_set: JsonObject, owner: str | None) -> None:
@@ -309,8 +321,10 @@ class WorklistService:
             "owner": owner,
             "changes": document.body.get("changes", 0) + 1,
             "q": terms_of(data_set),
-            "d": _kept(data_set),
+            "d": kept(data_set),
         }
+        if _state(body) in (COMPLETED, CANCELED):
+            body["due"] = iso(self._clock.now() + self._retention)
         operations: list[Operation] = [Replace(body, document.etag)]
         if reports := reports_of_change(document.body["d"], body["d"]):
             operations.append(outbox(body, reports, self._ids))
@@ -341,60 +355,9 @@ class WorklistService:
         return moment.strftime("%Y%m%d%H%M%S.%f")
 
 
-def _canceled(before: JsonObject, asked: JsonObject, now: str) -> JsonObject:
-    """The data set after a cancellation (spec §7)."""
-    reason, uri, name = (
-        asked.get(tag) or {"vr": vr, "Value": [""]}
-        for tag, vr in ((_REASON, "LT"), (_CONTACT_URI, "UR"), (_CONTACT_NAME, "LO"))
-    )
-    codes = {_REASON: reason}
-    if not is_empty(asked.get(_REASON_CODES)):
-        codes = {**asked[_REASON_CODES]["Value"][0], **codes}
-    item = {
-        _CANCELED_AT: _value("DT", now),
-        _REASON: reason,
-        _REASON_CODES: {"vr": "SQ", "Value": [codes]},
-        _CONTACTS: {"vr": "SQ", "Value": [{_CONTACT_URI: uri, _CONTACT_NAME: name}]},
-    }
-    after = {
-        **before,
-        _STATE: _value("CS", CANCELED),
-        _CANCELED_AT: _value("DT", now),
-        _PROGRESS: {"vr": "SQ", "Value": [item]},
-    }
-    if _PERFORMED in asked:
-        after[_PERFORMED] = asked[_PERFORMED]
-    return after
-
-
-def _kept(data_set: JsonObject) -> JsonObject:
-    """A data set as its document keeps it, in the order of tags."""
-    text = json.dumps(data_set, ensure_ascii=False, separators=(",", ":"))
-    if len(text.encode()) > _MOST_BYTES:
-        raise MalformedRequest(f"A work item may have at most {_MOST_BYTES} bytes.")
-    return dict(sorted(data_set.items()))
-
-
-def _row(data_set: JsonObject, query: SearchQuery) -> JsonObject:
-    if query.all_fields:
-        return data_set
-    wanted = RETURNED | query.fields | {each.key.path[0] for each in query.filters}
-    names = {tag_key(tag) for tag in wanted}
-    return {tag: element for tag, element in data_set.items() if tag in names}
-
-
 def _refusal(target: str, why: str, code: str) -> InconsistentState:
     return InconsistentState(f"The state cannot become {target}: {why} ({code}).")
 
 
 def _state(body: JsonObject) -> str:
-    return str(_text(body["d"], _STATE))
-
-
-def _text(data_set: JsonObject, tag: str) -> str | None:
-    values = (data_set.get(tag) or {}).get("Value") or [None]
-    return values[0] if isinstance(values[0], str) and values[0] else None
-
-
-def _value(vr: str, text: str | None) -> JsonObject:
-    return {"vr": vr, "Value": [text]}
+    return str(text_of(body["d"], _STATE))

@@ -109,6 +109,9 @@ class Subscriptions:
         """Whether a subscriber wants a work item to be kept (PS3.4 CC.2.3.1, Deletion Lock)."""
         await self._delivery.deliver(partition, uid)
         found = await self._delivery.subscribers(item_pk(partition, uid))
+        # a subscription to the worklist may be on its way to this item
+        coming = await self._delivery.global_subscribers(partition, (ON, SUSPENDED))
+        found += [one for one in coming if one["walk"] is not None]
         return any(one["lock"] for one in found)
 
     # The worklist -------------------------------------------------------------------------
@@ -265,6 +268,8 @@ class Subscriptions:
             wanted: list[Operation] = [Create(body) if had is None else Replace(body, had.etag)]
             if own or lock:
                 wanted.append(outbox(item.body, [state_report(item.body["d"])], self._ids, to=aet))
+            if "due" in item.body:  # whoever is about to purge it has to look again
+                wanted.append(Replace(item.body, item.etag))
             try:
                 await self._documents.commit(WORKLIST.name, pk, wanted)
             except OperationRefused:

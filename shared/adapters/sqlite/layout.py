@@ -116,7 +116,10 @@ _INDEXES: dict[str, tuple[TableIndex, ...]] = {
         TableIndex(_keys(_TYPE, ("sequence",)), (_MANY, 1)),
         TableIndex(_keys(_TYPE, ("timestamp",)), (_MANY, 2)),
     ),
-    WORKLIST.name: (TableIndex(_keys(_TYPE, _PARTITION, _NEWEST, _ID), (_MANY, _MANY, 1, 1)),),
+    WORKLIST.name: (
+        TableIndex(_keys(_TYPE, _PARTITION, _NEWEST, _ID), (_MANY, _MANY, 1, 1)),
+        TableIndex(_keys(("due",), _ID), (2, 1), present=("due",)),
+    ),
     CONTROL.name: (TableIndex(_keys(("kind",), ("key",)), (1_000, 1)),),
 }
 
