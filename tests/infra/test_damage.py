@@ -124,8 +124,8 @@ DAMAGE = [
     (
         "an index path is dropped",
         _COSMOS,
-        '          { "path": "/due/*" },',
-        '          { "path": "/dues/*" },',
+        '          { "path": "/spreading/*" },',
+        '          { "path": "/spreads/*" },',
         "schema queries",
     ),
     (
