@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from shared.adapters.system import RandomIds
+from shared.errors import Unavailable
 from shared.index import shapes
 from shared.index.partitions import Partitions
 from shared.operations.models import Step, Work
@@ -40,7 +43,7 @@ async def _empty_index(tenant: Tenant) -> None:
 
 def _searchable(bodies: list[dict[str, object]]) -> list[tuple[object, ...]]:
     """What searches match, return and sort by."""
-    return sorted((b["id"], b["q"], b["d"], b["version"]) for b in bodies)  # type: ignore[misc]
+    return sorted((b["pk"], b["id"], b["q"], b["d"], b["version"]) for b in bodies)  # type: ignore[misc]
 
 
 async def test_an_empty_index_is_made_again_as_it_was(tenant: Tenant) -> None:
@@ -82,6 +85,42 @@ async def test_each_step_begins_where_the_one_before_ended(tenant: Tenant) -> No
     assert (found["files"], found["repaired"], found["indexed"]) == (18, 18, 18)
     assert len(await tenant.indexed("instance")) == 18
     assert tenant.blobs.listed < 18 * 7, "from the first file each time it were 18 × 9"
+
+
+@pytest.mark.spec("operations", 41)
+async def test_killed_at_each_write(tenant: Tenant) -> None:
+    """Whatever it had done by then, the next attempt makes the same index of the rest."""
+    for number in range(2):
+        study = f"{dicom.STUDY}.{number}"
+        for at, name in enumerate(("First^Name", "Second^Name", None)):
+            uid = f"{dicom.INSTANCE}.{number}.{at}"
+            data = dicom.base(StudyInstanceUID=study, SOPInstanceUID=uid, PatientName=name)
+            await tenant.store(data)
+    before = {kind: await tenant.indexed(kind) for kind in ("study", "series", "instance")}
+    tenant.clock.pass_by(minutes=20)
+    deaths, alive = 0, False
+    while not alive:
+        await _empty_index(tenant)
+        left = deaths
+
+        def killed(_operations: object) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:  # and nothing after it
+                raise Unavailable
+
+        tenant.documents.failing = killed
+        try:
+            await _run(tenant, step_s=0)
+            alive = True
+        except Unavailable:
+            deaths += 1
+        tenant.documents.failing = lambda _operations: None
+        assert (await _run(tenant, step_s=0))["indexed"] == 6
+        for kind, bodies in before.items():
+            assert _searchable(await tenant.indexed(kind)) == _searchable(bodies), (kind, deaths)
+        assert len(await tenant.indexed("outbox")) == 6
+    assert deaths >= 7
 
 
 async def test_older_versions_are_left_and_counted(tenant: Tenant) -> None:
