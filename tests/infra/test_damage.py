@@ -22,7 +22,7 @@ DAMAGE = [
         "infra/app/vault.bicep",
         "sku: { family: 'A', ",
         "sku: family: 'A', ",
-        "syntax names",
+        "syntax names keyless",
     ),
     (
         "only one parser reads it",
@@ -196,6 +196,149 @@ DAMAGE = [
         '"routePrefix": ""',
         '"routePrefix": "api"',
         "host",
+    ),
+    (
+        "a role assignment is removed",
+        _ROLES,
+        """resource telemetry 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(insights.id, appPrincipalId, roles['Monitoring Metrics Publisher'])
+  scope: insights
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId(definitions, roles['Monitoring Metrics Publisher'])
+  }
+}
+""",
+        "",
+        "roles",
+    ),
+    (
+        "a role has another role's id",
+        "infra/roles.json",
+        "db58b8e5-c6ad-4a2a-8342-4190687cbf4a",
+        "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",
+        "roles",
+    ),
+    (
+        "a role is named that nobody has",
+        "infra/roles.json",
+        "{\n",
+        '{ "Storage Blob Data Reader": "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",\n',
+        "roles",
+    ),
+    ("a role of all queues", _ROLES, "scope: queues[i]", "scope: archive", "roles"),
+    ("a role of all files", _ROLES, "scope: files[i]", "scope: archive", "roles"),
+    (
+        "Owner where Contributor does",
+        _ROLES,
+        ": roles['Storage Blob Data Contributor']",
+        ": roles['Storage Blob Data Owner']",
+        "roles",
+    ),
+    ("a role that is always given", _ROLES, "= if (!empty(deployerPrincipalId)) {", "= {", "roles"),
+    (
+        "a role of all databases",
+        _ROLES,
+        "scope: '${cosmos.id}/dbs/dicom-${tenant}'",
+        "scope: cosmos.id",
+        "roles",
+    ),
+    (
+        "a role with another name at each deployment",
+        _ROLES,
+        "guid(vault.id, appPrincipalId, roles['Key Vault Secrets User'])",
+        "guid(deployment().name)",
+        "names roles",
+    ),
+    (
+        "the topic may read the queue",
+        _EVENTS,
+        "guid(queue.id, topic.id, roles['Storage Queue Data Message Sender'])\n  scope: queue",
+        "guid(queue.id, topic.id, roles['Storage Queue Data Message Sender'])\n  scope: archive",
+        "roles",
+    ),
+    (
+        "a key is listed",
+        _ARCHIVE,
+        "output name string = account.name",
+        "output key string = account.listKeys().keys[0].value\noutput name string = account.name",
+        "keyless",
+    ),
+    (
+        "a key is a setting",
+        _API,
+        "  // the host\n",
+        "  AzureWebJobsStorage: 'AccountName=dicom;AccountKey=${name}'\n",
+        "settings keyless",
+    ),
+    (
+        "keys of the archive work",
+        _ARCHIVE,
+        "allowSharedKeyAccess: false",
+        "allowSharedKeyAccess: true",
+        "keyless",
+    ),
+    (
+        "keys of the index work",
+        "infra/app/cosmos.bicep",
+        "    disableLocalAuth: true // there is no key to be lost\n",
+        "",
+        "keyless",
+    ),
+    (
+        "files are open to all",
+        _ARCHIVE,
+        "name: 'dicom-${tenant}'\n  properties: { publicAccess: 'None' }",
+        "name: 'dicom-${tenant}'\n  properties: { publicAccess: 'Blob' }",
+        "keyless",
+    ),
+    (
+        "deployment by password",
+        _API,
+        "properties: { allow: false }",
+        "properties: { allow: true }",
+        "keyless",
+    ),
+    (
+        "tags are dropped",
+        "infra/app/monitoring.bicep",
+        "  name: workspaceName\n  location: location\n  tags: tags\n",
+        "  name: workspaceName\n  location: location\n",
+        "tags",
+    ),
+    ("azd does not find the group", _MAIN, "'azd-env-name'", "'env-name'", "tags"),
+    (
+        "azd does not find the app",
+        _API,
+        "'azd-service-name': 'api'",
+        "'azd-service-name': 'web'",
+        "project",
+    ),
+    (
+        "a hook's path is wrong",
+        "azure.yaml",
+        "infra/hooks/postdeploy.py",
+        "infra/hooks/afterdeploy.py",
+        "project",
+    ),
+    (
+        "a hook of a step that azd has not",
+        "azure.yaml",
+        "  postdeploy:",
+        "  postdeployment:",
+        "project",
+    ),
+    ("a field that azd has not", "azure.yaml", "remoteBuild: true", "remotebuild: true", "project"),
+    ("another main module", "azure.yaml", "module: main", "module: index", "project"),
+    ("code is not packed", ".funcignore", "tests/\n", "tests/\nshared/\n", "package"),
+    ("tests are packed", ".funcignore", "tests/\n", "", "package"),
+    (
+        "a setting of the site that Flex Consumption refuses",
+        _API,
+        "http20Enabled: true",
+        "linuxFxVersion: 'Python|3.13'",
+        "package",
     ),
 ]
 """What is done, where, to what text, and which checks have to say so: they, and no others."""

@@ -44,7 +44,7 @@ def check_project(infra: Infra) -> list[str]:
             found.append(f"azure.yaml: there is no {file}")
     for name, service in services.items():
         found += _unknown("service", service)
-        if (service["host"], service["language"], service["remoteBuild"]) != (
+        if (service["host"], service["language"], service.get("remoteBuild")) != (
             "function", "python", True,
         ):  # fmt: skip
             found.append(f"azure.yaml: {name} is no function app in Python, built there")
