@@ -121,7 +121,7 @@ async def test_an_index_that_asks_to_wait_keeps_the_file_for_later(tenant: Tenan
 
 async def test_one_file_that_cannot_be_written_fails_alone(tenant: Tenant) -> None:
     def away(call: str, key: str) -> None:
-        if call == "put" and dicom.INSTANCE in key:
+        if call == "put" and f"/{dicom.INSTANCE}/" in key:
             raise Unavailable
 
     tenant.blobs.failing = away
