@@ -10,6 +10,7 @@ cast       DICOMcast: studies a second (--instances of them), beside the FHIR se
 cast-churn only if named: --instances studies stored, changed and deleted by eight clients, the
            service killed --kills times, FHIR failing one call in ten; then FHIR equals the archive
 
+claims     only if named: 50 claimants on 20 work items, --rounds of them; each item is claimed once
 cost       only if named: request units, latency and money of a deployment, as tables; --prices FILE
            in place of bench/prices.json, --write: into docs/cost.md (bench/cost_model.py)
 
@@ -25,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import changes, cost_model, dicomcast, import_cost, store_and_retrieve
+from bench import changes, claims, cost_model, dicomcast, import_cost, store_and_retrieve
 
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "import": import_cost.measure,
@@ -35,6 +36,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], None]] = {
 }
 ONLY_IF_NAMED: dict[str, Callable[[argparse.Namespace], None]] = {
     "cast-churn": dicomcast.churn,
+    "claims": claims.measure,
     "cost": cost_model.report,
 }
 
