@@ -155,7 +155,7 @@ def term(value: Any, vr: str) -> Term | None:
 def _name_text(value: Any) -> str:
     if not isinstance(value, Mapping):
         return ""
-    groups = (str(value.get(name, "")) for name in ("Alphabetic", "Ideographic", "Phonetic"))
+    groups = (str(value.get(name) or "") for name in ("Alphabetic", "Ideographic", "Phonetic"))
     return "=".join(groups).rstrip("=")
 
 

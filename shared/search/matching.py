@@ -33,7 +33,8 @@ _FLOATS = frozenset({"DS", "FD", "FL"})
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _FLOAT = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]{1,3})?")
 _LIST = re.compile(r"[,\\]")
-_EMPTY = '""'
+EMPTY = '""'
+"""The value by which an attribute is found that has none (PS3.18 8.3.4.5)."""
 
 
 def conditions(query: SearchQuery) -> list[Where]:
@@ -74,7 +75,7 @@ def predicate(
     """
     value = wanted.value.strip(" \0")
     _require_short(wanted, value)
-    if empty_values and value == _EMPTY:
+    if empty_values and value == EMPTY:
         return _without_value(wanted)
     if not (multiple_values and "\\" in value) or wanted.key.vr in _SINGLE_VALUED:
         return _single(wanted, value, fuzzy=fuzzy)

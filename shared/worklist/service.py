@@ -203,7 +203,7 @@ class WorklistService:
         if state == SCHEDULED and transaction is not None:
             raise InconsistentState("The work item is not in progress: it has no Transaction UID.")
         if state == IN_PROGRESS and transaction is None:
-            raise InconsistentState("The Transaction UID of the owner is missing (C302).")
+            raise InconsistentState("The Transaction UID of the owner is missing (C301).")
         if state == IN_PROGRESS and transaction != document.body["owner"]:
             raise InconsistentState("The Transaction UID is not that of the owner (C301).")
         changes = {tag: value for tag, value in data_set.items() if tag != _TRANSACTION_UID}
@@ -230,8 +230,9 @@ class WorklistService:
         if not transaction:
             raise MalformedRequest("TransactionUID (0008,1195) is missing.")
         if target not in (IN_PROGRESS, COMPLETED, CANCELED):
+            why = " (C303)" if target == SCHEDULED else ""
             raise MalformedRequest(
-                "ProcedureStepState (0074,1000) must be IN PROGRESS, COMPLETED or CANCELED."
+                f"ProcedureStepState (0074,1000) must be IN PROGRESS, COMPLETED or CANCELED{why}."
             )
         document = await self._read(partition, uid)
         state, owner = _state(document.body), document.body["owner"]

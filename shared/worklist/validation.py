@@ -174,7 +174,7 @@ def _require(tag: int, above: tuple[int, ...], code: str, element: JsonObject | 
 
 def _require_value(data_set: JsonObject, tag: int, above: tuple[int, ...], state: str) -> None:
     if is_empty(data_set.get(tags.key(tag))):
-        raise MalformedRequest(f"{_named(tag, above)} has no value, which {state} needs.")
+        raise MalformedRequest(f"{_named(tag, above)} has no value, which {state} needs (C304).")
 
 
 def _named(tag: int, above: tuple[int, ...] = ()) -> str:
