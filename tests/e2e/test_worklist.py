@@ -112,6 +112,10 @@ def test_forms(http: httpx.Client) -> None:
     text = json.dumps([work_item(uid)])
     kind = {"Content-Type": "application/json"}
     assert http.post("/workitems", content=text, headers=kind).status_code == 415
+    for path in ("/workitems", "/workitems/1.2", "/workitems/1.2/cancelrequest"):
+        xml = {"Content-Type": "application/dicom+xml"}
+        assert http.post(path, content="<NativeDicomModel/>", headers=xml).status_code == 415
+    assert http.put("/workitems/1.2/state", content=text, headers=kind).status_code == 415
     for accept in ("application/xml", "application/dicom+json;q=0", "text/html"):
         assert post(http, "/workitems", text, Accept=accept).status_code == 406
         assert http.get("/workitems", headers={"Accept": accept}).status_code == 406
