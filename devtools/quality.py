@@ -50,6 +50,7 @@ _CHECKS: tuple[tuple[str, Callable[[], int]], ...] = (
     ("mypy", _program(_BIN / "mypy")),
     ("lint-imports", _program(_BIN / "lint-imports")),
     ("lock file", _check_lock_file),
+    ("azure", _program(PYTHON, "-m", "pytest", "-qq", "--no-header", "tests/infra/test_infra.py")),
 )
 
 
@@ -81,7 +82,7 @@ def _install() -> Node:
 
 
 def check(*, with_audit: bool = False) -> int:
-    """Ruff, mypy, import-linter, and the lock file; on demand, known holes in what is deployed."""
+    """Linters, the lock file, Azure's files; on demand, known holes in what is deployed."""
     with one_at_a_time():
         ensure_venv()
     linted = _linters()

@@ -43,7 +43,7 @@ var logAlerts = [
     name: 'queue-age'
     description: 'Messages that wait for nothing were more than ten minutes old when their work began.'
     severity: 2
-    query: 'AppTraces | where Message startswith "Trigger Details" | where OperationName in ("blob_events", "fan_out", "cast_study", "work_on_operation") | extend sent = todatetime(extract("Insert(?:edOn|ionTime): ([^,]+)", 1, Message)) | where TimeGenerated - sent > 10m'
+    query: 'AppTraces | where Message startswith "Trigger Details" | where OperationName in ("blob_events", "fan_out", "cast_study", "work_on_operation", "worklist_events") | extend sent = todatetime(extract("Insert(?:edOn|ionTime): ([^,]+)", 1, Message)) | where TimeGenerated - sent > 10m'
   }
   {
     name: 'server-errors'

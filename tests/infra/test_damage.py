@@ -22,7 +22,7 @@ DAMAGE = [
         "infra/app/vault.bicep",
         "sku: { family: 'A', ",
         "sku: family: 'A', ",
-        "syntax names keyless",
+        "syntax names keyless properties",
     ),
     (
         "only one parser reads it",
@@ -338,8 +338,23 @@ DAMAGE = [
         _API,
         "http20Enabled: true",
         "linuxFxVersion: 'Python|3.13'",
-        "package",
+        "package properties",
     ),
+    (
+        "a property is misspelt",
+        _API,
+        "perInstanceConcurrency:",
+        "perInstancConcurrency:",
+        "properties",
+    ),
+    (
+        "a property within a choice is misspelt",
+        "infra/app/cosmos.bicep",
+        "autoscaleSettings:",
+        "autoScaleSettings:",
+        "properties",
+    ),
+    ("a property of another resource", _EVENTS, "retryPolicy:", "retentionPolicy:", "properties"),
 ]
 """What is done, where, to what text, and which checks have to say so: they, and no others."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.support.infra import access, index, project, settings, syntax, work
+from tests.support.infra import access, index, project, properties, settings, syntax, work
 from tests.support.infra.source import Infra
 
 CHECKS: tuple[Callable[[Infra], list[str]], ...] = (
@@ -19,6 +19,7 @@ CHECKS: tuple[Callable[[Infra], list[str]], ...] = (
     work.check_queues,
     work.check_events,
     work.check_host,
+    properties.check_properties,
     access.check_roles,
     access.check_keyless,
     access.check_tags,
