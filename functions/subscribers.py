@@ -16,19 +16,18 @@ from functions._queues import work_off
 from functions._socket import EventChannel
 from shared.container import Services, services
 from shared.dicom import uid
-from shared.errors import InvalidUid, MalformedQuery, MalformedRequest, NotAllowed
+from shared.errors import InvalidUid, MalformedQuery, NotAllowed
 from shared.ports import JsonObject
 from shared.web.query import require_harmless
 from shared.worklist.delivery import WORKLIST_QUEUE
 from shared.worklist.events import message
-from shared.worklist.mailboxes import MOST_REPORTS
+from shared.worklist.mailboxes import MOST_REPORTS, ae_title
 from shared.worklist.subscriptions import FILTERED, GLOBAL, NotSubscribed
 
 bp = func.Blueprint()
 
 _OF_ITEM = "workitems/{workitem}/subscribers/{aetitle}"
 _CHANNEL = "subscribers/{aetitle}"
-_AE_TITLE: Final = re.compile(r"[ -\[\]-~]{1,16}")
 _NEXT_KEY: Final = re.compile(r",(?=[0-9A-Za-z.]+=)")
 _BOOLEANS: Final = {"true": True, "false": False}
 
@@ -123,13 +122,7 @@ def _work_item(req: Request) -> str:
 
 
 def _ae_title(req: Request) -> str:
-    """The AE title of the path; spaces at its ends have no meaning (PS3.5 6.2)."""
-    text = str(req.path_params["aetitle"])
-    if _AE_TITLE.fullmatch(text) is None or not text.strip(" "):
-        raise MalformedRequest(
-            "The AE title must have 1 to 16 characters of ASCII, without a backslash."
-        )
-    return text.strip(" ")
+    return ae_title(str(req.path_params["aetitle"]))
 
 
 def _parameters(req: Request, *, filtered: bool) -> tuple[bool, list[tuple[str, str]] | None]:

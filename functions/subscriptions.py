@@ -1,4 +1,4 @@
-"""Subscriptions to the change feed, and the delivery of events (docs/events.md)."""
+"""Subscriptions to the change feed and to event reports, and their delivery (docs/events.md)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from functions.operations import service_url
 from shared.container import Services, services
 from shared.errors import MalformedRequest, RouteNotFound
 from shared.export.addresses import AllowedHosts
-from shared.fanout.models import FAN_OUT_QUEUE, Subscription
+from shared.fanout.models import FAN_OUT_QUEUE, Origin, Subscription
 from shared.fanout.ports import NotDelivered
+from shared.fanout.records import MOST_SUBSCRIPTIONS
 from shared.fanout.requests import state_of, subscription_of
-from shared.fanout.service import MOST_SUBSCRIPTIONS
 from shared.ports import JsonObject
 
 bp = func.Blueprint()
@@ -32,7 +32,7 @@ _MOST_BODY = 64 * 1024
     doc=Doc((201, 400, 404, 415), (JSON,), (JSON,)),
 )  # fmt: skip
 async def add_subscription(req: Request, call: Call) -> Response:
-    """Subscribe a webhook, a queue or Event Grid to the change feed."""
+    """Subscribe a webhook, a queue or Event Grid to the change feed, or to the reports of an AE."""
     _require_version(call)
     fanout, settings = call.tenant.fanout, (await services()).settings
     asked, after, secret = subscription_of(
@@ -55,7 +55,7 @@ async def add_subscription(req: Request, call: Call) -> Response:
 
 @dicomweb(bp, "list_subscriptions", _ALL, "GET", partitioned=False, doc=Doc((200, 404), (JSON,)))
 async def list_subscriptions(req: Request, call: Call) -> Response:
-    """The subscriptions to the change feed, with how far each is behind."""
+    """The subscriptions, with how far each is behind."""
     _require_version(call)
     found = await call.tenant.fanout.all()
     return JSONResponse([await _shown(call, one) for one in found])
@@ -142,8 +142,9 @@ async def _shown(call: Call, one: Subscription) -> JsonObject:
     shown: JsonObject = {"id": one.id, "href": _address(call, one), "type": one.type.value}
     if one.endpoint:
         shown["endpoint"] = one.endpoint
+    shown["source"] = one.origin.value
+    shown |= {"actions": list(one.actions)} if one.origin is Origin.FEED else {"aeTitle": one.aet}
     shown |= {
-        "actions": list(one.actions),
         "partitions": list(one.partitions),
         "state": one.state.value,
         "createdTime": one.created,
@@ -166,6 +167,6 @@ async def fan_out(message: func.QueueMessage) -> None:
     """Deliver what one subscription has not had."""
 
     async def work(app: Services, body: JsonObject) -> None:
-        await (await app.tenant(body["tenant"])).fanout.work(body["subscription"])
+        await (await app.tenant(body["tenant"])).fanout.delivery.work(body["subscription"])
 
     await work_off(message, FAN_OUT_QUEUE, work)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from shared.adapters.azure.blobs import AzureBlobs, ensure_container
 from shared.adapters.azure.cast_failures import TableFailures
@@ -21,7 +20,7 @@ from shared.adapters.azure.clients import (
     table_service,
 )
 from shared.adapters.azure.destinations import AzureDestinations, AzureLinks
-from shared.adapters.azure.events import EventOutlets
+from shared.adapters.azure.events import event_outlets
 from shared.adapters.azure.queues import AzureQueue
 from shared.adapters.azure.tables import TableRegistry
 from shared.adapters.fhir.binding import cast_service
@@ -47,6 +46,7 @@ from shared.export.request import Rules
 from shared.export.service import Exporter, ExportService
 from shared.export.sources import Sources
 from shared.fanout.service import FanOut
+from shared.fanout.sources import sources_of
 from shared.feed.reader import ChangeFeed
 from shared.feed.sequencer import Sequencer
 from shared.index.align import align_unfinished
@@ -139,14 +139,7 @@ class Services:
         self.directory = Directory(self.registry, sign_in, settings.tenants, self.clock)
         self.administration = Tenants(self.registry, self.directory, self.clock, self._prepare)
         self.door = Door(sign_in, self.directory, Tokens(PublishedJson()))
-        self._outlets = EventOutlets(
-            self.queue,
-            AllowedHosts(settings.fanout.webhook_hosts),
-            settings.fanout.topic,
-            origin=urlsplit(settings.public_base_url).netloc,
-            client_id=settings.storage.client_id,
-            signed_in=settings.storage.connection_string is None,
-        )
+        self._outlets = event_outlets(settings, self.queue)
         self._cosmos: CosmosClient | None = None
         self._tenants: dict[tuple[str, str, str], TenantServices] = {}
 
@@ -266,19 +259,19 @@ class Services:
             clock=clock,
             failures=TableFailures(self._table_service, row.tenant, clock),
         )
+        mailboxes = Mailboxes(documents, clock)
         fanout = FanOut(
             documents,
-            feed,
+            sources_of(feed, mailboxes, f"{settings.public_base_url}/{row.tenant}"),
             queue,
             self._outlets,
             sealer=sealer,
             ids=ids,
             clock=clock,
             tenant=row.tenant,
-            service_url=f"{settings.public_base_url}/{row.tenant}",
         )
-        sequencer.appended = fanout.changed
-        mailboxes = Mailboxes(documents, clock, appended=fanout.changed)
+        sequencer.appended = fanout.feed_grew
+        mailboxes.appended = fanout.mailbox_grew
         delivery = Delivery(documents, mailboxes, queue, tenant=row.tenant)
         watchers = Subscriptions(documents, delivery, ids)
         kinds: dict[str, Kind] = {

@@ -1,4 +1,8 @@
-"""Entries of the change feed as CloudEvents (spec change-feed.md §7), and their signature."""
+"""What is delivered, as CloudEvents, and their signature.
+
+Those of the change feed are as spec change-feed.md §7 has them; those of work items have the event
+report as their data.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,9 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from shared.ports import JsonObject
+from shared.index.documents import iso
+from shared.ports import JsonObject, time_of
+from shared.worklist.events import EventType, message
 
 SIGNATURE_HEADER: Final = "X-Dicom-Signature"
 MEDIA_TYPE: Final = "application/cloudevents-batch+json"
@@ -18,6 +24,12 @@ _TYPES: Final = {
     "Create": "Microsoft.HealthcareApis.DicomImageCreated",
     "Update": "Microsoft.HealthcareApis.DicomImageUpdated",
     "Delete": "Microsoft.HealthcareApis.DicomImageDeleted",
+}
+_REPORT_TYPES: Final = {
+    EventType.STATE_REPORT: "Dicom.UpsStateReport",
+    EventType.CANCEL_REQUESTED: "Dicom.UpsCancelRequested",
+    EventType.PROGRESS_REPORT: "Dicom.UpsProgressReport",
+    EventType.ASSIGNED: "Dicom.UpsAssigned",
 }
 
 
@@ -51,6 +63,29 @@ def cloud_event(entry: JsonObject, service_url: str) -> JsonObject:
             "serviceHostName": host,
             "sequenceNumber": entry["sequence"],
         },
+    }
+
+
+def report_event(report: JsonObject, service_url: str) -> JsonObject:
+    """An event report of a work item; its ``id`` is the event id of the report.
+
+    Parameters
+    ----------
+    report : JsonObject
+        As a mailbox has it.
+    service_url : str
+        Public address of the tenant, without a version.
+    """
+    place = f"partitions/{report['partition']}/workitems/{report['uid']}"
+    return {
+        "specversion": "1.0",
+        "id": report["id"],
+        "type": _REPORT_TYPES[EventType(report["event"])],
+        "source": service_url,
+        "subject": f"{service_url.partition('://')[2]}/v2/{place}",
+        "time": iso(time_of(report["id"])),
+        "datacontenttype": "application/dicom+json",
+        "data": message(report),
     }
 
 

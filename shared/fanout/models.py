@@ -1,6 +1,6 @@
-"""Subscriptions to the change feed, as documents of the container ``control``.
+"""Subscriptions, as documents of the container ``control``.
 
-A subscription keeps its own place in the feed, so one that cannot be reached waits by itself.
+A subscription keeps its own place in its source, so one that cannot be reached waits by itself.
 """
 
 from __future__ import annotations
@@ -15,6 +15,14 @@ KIND: Final = "subscription"
 DEAD_LETTER: Final = "deadLetter"
 FAN_OUT_QUEUE: Final = "fan-out"
 ACTIONS: Final = ("Create", "Update", "Delete")
+FEED_TOPIC: Final = "changeFeed"
+
+
+class Origin(StrEnum):
+    """What is subscribed to."""
+
+    FEED = "changeFeed"
+    WORKLIST = "worklist"
 
 
 class Type(StrEnum):
@@ -44,12 +52,11 @@ class Subscription:
         Where events go: the address of a webhook, or the name of a queue; empty for Event Grid,
         whose topic is a setting.
     actions, partitions : tuple of str
-        Only entries with these; empty: with any. Partitions in lower case.
+        Only entries with these; empty: with any. Partitions in lower case; of the worklist one.
     state : State
         See there.
     cursor : int
-        Sequence number of the last entry that is settled: delivered, or not asked for, or given
-        up.
+        Number of the last entry that is settled: delivered, or not asked for, or given up.
     attempts : int
         Failed ones since the last success.
     next_try, failing_since : str or None
@@ -62,6 +69,10 @@ class Subscription:
         The moment.
     busy_until : str or None
         Until when a worker that is sending is believed to be at it.
+    origin : Origin
+        See there.
+    aet : str
+        Of the worklist: whose event reports it gets.
     """
 
     id: str
@@ -78,6 +89,18 @@ class Subscription:
     error: str | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
     busy_until: str | None = None
+    origin: Origin = Origin.FEED
+    aet: str = ""
+
+    @property
+    def mailbox(self) -> tuple[str, str]:
+        """Data partition and AE title whose event reports it gets."""
+        return self.partitions[0], self.aet
+
+    @property
+    def topic(self) -> str:
+        """What has to grow for it to have something to deliver."""
+        return FEED_TOPIC if self.origin is Origin.FEED else mailbox_topic(*self.mailbox)
 
     def wants(self, entry: JsonObject) -> bool:
         """Whether an entry of the feed is asked for."""
@@ -106,6 +129,7 @@ class Subscription:
             "cursor": self.cursor, "attempts": self.attempts, "nextTry": self.next_try,
             "failingSince": self.failing_since, "error": self.error,
             "secrets": list(self.secrets), "busyUntil": self.busy_until,
+            "origin": self.origin.value, "aet": self.aet,
         }  # fmt: skip
 
     @staticmethod
@@ -116,4 +140,10 @@ class Subscription:
             tuple(body["actions"]), tuple(body["partitions"]), State(body["state"]),
             body["cursor"], body["attempts"], body["nextTry"], body["failingSince"],
             body["error"], tuple(body["secrets"]), body["busyUntil"],
+            Origin(body.get("origin", Origin.FEED)), body.get("aet", ""),
         )  # fmt: skip
+
+
+def mailbox_topic(partition: str, aet: str) -> str:
+    """See ``Subscription.topic``."""
+    return f"{partition}|{aet}"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from shared.errors import MalformedRequest
 from shared.export.addresses import AllowedHosts
-from shared.fanout.models import ACTIONS, State, Subscription, Type
+from shared.fanout.models import ACTIONS, Origin, State, Subscription, Type
+from shared.index.partitions import DEFAULT
 from shared.ports import JsonObject
+from shared.worklist.mailboxes import ae_title
 
 _QUEUE: Final = re.compile(r"events-[a-z0-9](?:-?[a-z0-9]){0,50}")
 _PARTITION: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SECRET: Final = re.compile(r"[\x21-\x7e]{16,128}")
 _MEMBERS: Final = frozenset(
-    {"type", "endpoint", "actions", "partitions", "afterSequence", "secret"}
+    {"type", "endpoint", "source", "aeTitle", "actions", "partitions", "afterSequence", "secret"}
 )
 _MOST_PARTITIONS: Final = 50
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -55,7 +58,7 @@ def subscription_of(
     ):
         raise MalformedRequest("secret is for webhooks: 16 to 128 printable ASCII characters.")
     asked = Subscription("", type_, endpoint, "", _actions(body), _partitions(body))
-    return asked, after, secret
+    return _with_source(asked, body), after, secret
 
 
 def state_of(value: Any) -> State:
@@ -70,6 +73,26 @@ def state_of(value: Any) -> State:
         return State(str(value))
     except ValueError:
         raise MalformedRequest("state must be active or paused.") from None
+
+
+def _with_source(asked: Subscription, body: JsonObject) -> Subscription:
+    aet = body.get("aeTitle")
+    try:
+        origin = Origin(str(body.get("source", Origin.FEED)))
+    except ValueError:
+        raise MalformedRequest("source must be changeFeed or worklist.") from None
+    if origin is Origin.FEED:
+        if aet is not None:
+            raise MalformedRequest("aeTitle is for the source worklist.")
+        return asked
+    if not isinstance(aet, str):
+        raise MalformedRequest("aeTitle is missing: whose event reports?")
+    if "actions" in body or len(asked.partitions) > 1:
+        raise MalformedRequest(
+            "worklist: there are no actions, and an AE is one of a single data partition."
+        )
+    partitions = asked.partitions or (DEFAULT.folded,)
+    return replace(asked, origin=origin, aet=ae_title(aet), partitions=partitions)
 
 
 def _require_endpoint(type_: Type, endpoint: str, hosts: AllowedHosts, *, has_topic: bool) -> None:

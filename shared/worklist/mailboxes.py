@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final
@@ -34,6 +35,7 @@ REPORT: Final = "report"
 KEPT_FOR: Final = timedelta(days=7)
 MOST_REPORTS: Final = 100
 
+_AE_TITLE: Final = re.compile(r"[ -\[\]-~]{1,16}")
 _HEAD: Final = "head"
 _HEAD_TYPE: Final = "mailbox"
 _MOST_ATTEMPTS: Final = 60
@@ -43,15 +45,13 @@ _PAGE: Final = 90
 class Mailboxes:
     """The mailboxes of one tenant.
 
-    ``appended`` is told that there is something new.
+    ``appended`` is told of the data partition and the AE that have something new.
     """
 
-    def __init__(
-        self, documents: Documents, clock: Clock, *, appended: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, documents: Documents, clock: Clock) -> None:
         self._documents = documents
         self._clock = clock
-        self.appended = appended
+        self.appended: Callable[[str, str], None] = lambda _partition, _aet: None
         self._waiting: dict[str, asyncio.Event] = {}
 
     async def append(
@@ -73,7 +73,7 @@ class Mailboxes:
                 await asyncio.sleep(random.uniform(0, min(0.002 * 1.5**attempt, 0.5)))  # noqa: S311
             else:
                 self._event(pk).set()
-                self.appended()
+                self.appended(partition, aet)
                 return
         raise Unavailable
 
@@ -155,6 +155,21 @@ class Mailboxes:
 
     def _event(self, pk: str) -> asyncio.Event:
         return self._waiting.setdefault(pk, asyncio.Event())
+
+
+def ae_title(text: str) -> str:
+    """An AE title; spaces at its ends have no meaning (PS3.5 6.2).
+
+    Raises
+    ------
+    MalformedRequest
+        It is none.
+    """
+    if _AE_TITLE.fullmatch(text) is None or not text.strip(" "):
+        raise MalformedRequest(
+            "The AE title must have 1 to 16 characters of ASCII, without a backslash."
+        )
+    return text.strip(" ")
 
 
 def _operations(

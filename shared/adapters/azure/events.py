@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from shared.adapters.azure.destinations import resolver
 from shared.adapters.azure.identity import token_credential
+from shared.config import Settings
 from shared.errors import ServiceTrouble
 from shared.export.addresses import AllowedHosts
 from shared.fanout.models import Subscription, Type
@@ -148,6 +149,18 @@ class EventOutlets:
     async def close(self) -> None:
         """Release connections."""
         await asyncio.gather(*(session.close() for session in self._sessions.values()))
+
+
+def event_outlets(settings: Settings, queue: Queue) -> EventOutlets:
+    """The outlets that the settings ask for."""
+    return EventOutlets(
+        queue,
+        AllowedHosts(settings.fanout.webhook_hosts),
+        settings.fanout.topic,
+        origin=urlsplit(settings.public_base_url).netloc,
+        client_id=settings.storage.client_id,
+        signed_in=settings.storage.connection_string is None,
+    )
 
 
 def _seconds(headers: Mapping[str, str]) -> float | None:

@@ -21,7 +21,16 @@ from azure.storage.blob.aio import BlobClient
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 import local_host.queues
-from functions import bulk_update, delete, export, operations, store, subscribers, worklist
+from functions import (
+    bulk_update,
+    delete,
+    export,
+    operations,
+    store,
+    subscribers,
+    subscriptions,
+    worklist,
+)
 from shared.adapters.azure.queues import AzureQueue
 from shared.adapters.sqlite.documents import SqliteDocuments
 from shared.tags.indexing import TagIndexer
@@ -59,6 +68,8 @@ for port, names in _WRITES if _second_look is None else [(TagIndexer, ("catch_up
 
 app = func.FunctionApp()
 # no others: they write as well
-_modules = (store, delete, operations, export, bulk_update, subscribers, worklist)
+_modules = (
+    store, delete, operations, export, bulk_update, subscribers, subscriptions, worklist,
+)  # fmt: skip
 for module in _modules if _second_look is None else (store,):
     app.register_functions(module.bp)

@@ -15,9 +15,11 @@ from shared.adapters.azure.events import EventOutlets
 from shared.adapters.system import RandomIds
 from shared.errors import Unavailable
 from shared.export.addresses import AllowedHosts
-from shared.fanout.models import FAN_OUT_QUEUE, State, Subscription, Type
+from shared.fanout.models import FAN_OUT_QUEUE, Origin, State, Subscription, Type
 from shared.fanout.ports import NotDelivered
-from shared.fanout.service import FanOut, SubscriptionNotFound
+from shared.fanout.records import SubscriptionNotFound
+from shared.fanout.service import FanOut
+from shared.fanout.sources import FeedSource
 from shared.feed.reader import ChangeFeed
 from shared.feed.sequencer import Sequencer
 from shared.operations.sealing import Sealer
@@ -51,8 +53,8 @@ def _fanout(tenant: Tenant, outlets: EventOutlets) -> FanOut:
     """As a process makes it that has just begun."""
     feed = ChangeFeed(tenant.documents, tenant.blobs, Sequencer(tenant.documents, tenant.clock))
     return FanOut(
-        tenant.documents, feed, tenant.queue, outlets, sealer=Sealer([_KEY]), ids=RandomIds(),
-        clock=tenant.clock, tenant="main", service_url=_URL,
+        tenant.documents, {Origin.FEED: FeedSource(feed, _URL)}, tenant.queue, outlets,
+        sealer=Sealer([_KEY]), ids=RandomIds(), clock=tenant.clock, tenant="main",
     )  # fmt: skip
 
 
@@ -78,7 +80,7 @@ async def test_events_have_the_form_of_the_specification(
     await _store(tenant, 1)
     await tenant.delete.delete("Microsoft.Default", dicom.STUDY)
     await fanout.lag(new)  # reads the feed, which drains the outbox
-    await fanout.work(new.id)
+    await fanout.delivery.work(new.id)
     created, deleted = hook.events
     assert created["type"] == "Microsoft.HealthcareApis.DicomImageCreated"
     assert deleted["type"] == "Microsoft.HealthcareApis.DicomImageDeleted"
@@ -115,7 +117,7 @@ async def test_a_receiver_that_is_away_gets_everything_later_with_the_same_ids(
     await _store(tenant, 1, 2)
     await fanout.lag(new)
     hook.status = 503
-    await fanout.work(new.id)
+    await fanout.delivery.work(new.id)
     failing = await fanout.get(new.id)
     assert (failing.attempts, failing.cursor) == (1, 0)
     assert "503" in str(failing.error)
@@ -123,10 +125,10 @@ async def test_a_receiver_that_is_away_gets_everything_later_with_the_same_ids(
     assert (queue, message["subscription"]) == (FAN_OUT_QUEUE, new.id)
     assert 1 <= delay <= 5
     hook.status = 200
-    await fanout.work(new.id)
+    await fanout.delivery.work(new.id)
     assert not hook.events, "not before its time"
     tenant.clock.pass_by(seconds=10)
-    await fanout.work(new.id)
+    await fanout.delivery.work(new.id)
     assert _sequences(hook) == [1, 2]
     ids = [event["id"] for event in hook.events]
     assert (await fanout.get(new.id)).attempts == 0
@@ -135,7 +137,7 @@ async def test_a_receiver_that_is_away_gets_everything_later_with_the_same_ids(
     await _store_and_ignore(tenant)
     tenant.documents.failing = lambda _operations: None
     other, _ = await again.add(_to(hook), after=0, secret=None)
-    await again.work(other.id)
+    await again.delivery.work(other.id)
     assert [event["id"] for event in hook.events[2:]] == ids
 
 
@@ -165,13 +167,13 @@ async def test_a_process_that_dies_after_sending_sends_again(
 
     tenant.documents.failing = failing
     with pytest.raises(Unavailable):
-        await fanout.work(new.id)
+        await fanout.delivery.work(new.id)
     tenant.documents.failing = lambda _operations: None
-    await _fanout(tenant, outlets).work(new.id)
+    await _fanout(tenant, outlets).delivery.work(new.id)
     assert _sequences(hook) == [1, 2], "the one that died is believed to be at it"
     assert tenant.queue.sent[-1][1]["subscription"] == new.id
     tenant.clock.pass_by(minutes=2)
-    await _fanout(tenant, outlets).work(new.id)
+    await _fanout(tenant, outlets).delivery.work(new.id)
     assert _sequences(hook) == [1, 2, 1, 2]
     assert (await fanout.get(new.id)).cursor == 2
 
@@ -185,7 +187,7 @@ async def test_what_fails_for_a_day_is_put_aside_and_can_be_sent_again(
     await fanout.lag(new)
     hook.status = 500
     for _ in range(3):
-        await fanout.work(new.id)
+        await fanout.delivery.work(new.id)
         tenant.clock.pass_by(hours=13)
     [letter] = await fanout.dead_letters(new.id)
     assert (letter["first"], letter["last"]) == (1, 1)
@@ -195,7 +197,7 @@ async def test_what_fails_for_a_day_is_put_aside_and_can_be_sent_again(
     hook.status = 200
     await _store(tenant, 2)
     await fanout.lag(new)
-    await fanout.work(new.id)
+    await fanout.delivery.work(new.id)
     assert _sequences(hook) == [2]
     assert await fanout.redeliver(new.id) == (1, 0)
     assert _sequences(hook) == [2, 1]
@@ -213,23 +215,23 @@ async def test_filters_pauses_places_and_ends(
     await _store(tenant, 2)
     await tenant.delete.delete("Microsoft.Default", dicom.STUDY)
     assert await fanout.lag(from_now) == 3
-    await fanout.work(from_now.id)
+    await fanout.delivery.work(from_now.id)
     assert _sequences(hook) == [2, 3, 4]
-    await fanout.work(deletions.id)
+    await fanout.delivery.work(deletions.id)
     assert _sequences(hook)[3:] == [3, 4]
-    await fanout.work(elsewhere.id)
+    await fanout.delivery.work(elsewhere.id)
     assert len(hook.events) == 5
     assert (await fanout.get(elsewhere.id)).cursor == 4
     await fanout.set_state(from_now.id, State.PAUSED)
     await _store(tenant, 3)
     await fanout.lag(from_now)
-    await fanout.work(from_now.id)
+    await fanout.delivery.work(from_now.id)
     assert len(hook.events) == 5
     await fanout.set_state(from_now.id, State.ACTIVE)
-    await fanout.work(from_now.id)
+    await fanout.delivery.work(from_now.id)
     assert _sequences(hook)[5:] == [5]
     await fanout.remove(from_now.id)
-    await fanout.work(from_now.id)
+    await fanout.delivery.work(from_now.id)
     with pytest.raises(SubscriptionNotFound):
         await fanout.get(from_now.id)
 
@@ -242,7 +244,7 @@ async def test_both_secrets_sign_after_a_change(
     _, fresh = await fanout.rotate(new.id)
     await _store(tenant, 1)
     await fanout.lag(new)
-    await fanout.work(new.id)
+    await fanout.delivery.work(new.id)
     headers, body = hook.bodies[0]
     seconds, *values = headers["X-Dicom-Signature"].split(",")
     signed = seconds.removeprefix("t=").encode() + b"." + body
@@ -293,7 +295,7 @@ async def test_a_queue_gets_a_message_for_each_event(tenant: Tenant, outlets: Ev
     assert secret is None
     await _store(tenant, 1, 2)
     await fanout.lag(new)
-    await fanout.work(new.id)
+    await fanout.delivery.work(new.id)
     sent: list[Mapping[str, object]] = [
         message for queue, message, _ in tenant.queue.sent if queue == "events-viewer"
     ]
@@ -308,6 +310,6 @@ async def test_a_retry_is_no_sooner_than_the_receiver_wants(
     await _store(tenant, 1)
     await fanout.lag(new)
     hook.status, hook.headers = 429, {"Retry-After": "120"}
-    await fanout.work(new.id)
+    await fanout.delivery.work(new.id)
     _, _, delay = tenant.queue.sent[-1]
     assert timedelta(seconds=delay) >= timedelta(seconds=119)
