@@ -130,6 +130,18 @@ class Engine:
         await self._send(body["id"])
         return str(body["id"])
 
+    async def require_free(self, claim: str) -> None:
+        """Refuse what ``start`` would refuse, before anything else is looked at.
+
+        Raises
+        ------
+        OperationRunning
+            The claim is held.
+        """
+        found = await self._documents.get(CONTROL.name, KIND, f"claim|{claim}")
+        if found is not None:
+            raise OperationRunning(str(found.body["operation"]))
+
     async def get(self, id_: str) -> JsonObject:
         """The document of an operation.
 

@@ -100,11 +100,12 @@ async def start_adding(engine: Engine, indexer: TagIndexer, entries: Sequence[Ex
 
     Raises
     ------
-    TooManyTags, TagExists
-        They cannot be added.
     OperationRunning
         Others are being added.
+    TooManyTags, TagExists
+        They cannot be added.
     """
+    await engine.require_free(REINDEX)
     await indexer.registry.require_new(entries)
     asked: JsonObject = {"entries": [entry.to_json() for entry in entries]}
     operation = await engine.start(REINDEX, asked, claims=(REINDEX,))
