@@ -78,7 +78,9 @@ class Reindexer:
             return Step(checkpoint, results, min(99, 100 * done // max(1, checkpoint["count"])))
 
     async def end(self, work: Work, status: Status) -> None:
-        """What was added stays; a tag whose operation failed stays ``adding``."""
+        """What was added stays; a tag whose operation failed stays ``adding``, for another."""
+        if status is not Status.SUCCEEDED:
+            await self._indexer.registry.release(work.id)
 
     async def _entries(self, work: Work) -> Sequence[ExtendedTag]:
         """The tags of this operation that nobody has deleted; added, if they are not yet."""

@@ -93,6 +93,11 @@ class ExtendedTag:
         """Where instance documents keep what is wrong with its values."""
         return f"{self.path}.{self.number}"
 
+    @property
+    def is_left_over(self) -> bool:
+        """Whether the operation that was to index by it has ended without it (spec §3)."""
+        return self.status is Status.ADDING and self.operation is None
+
     def elements(self) -> Iterable[int]:
         """The tags that have to be read from a file to find its value."""
         if self.creator is None:

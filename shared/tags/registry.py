@@ -102,6 +102,14 @@ class TagRegistry:
 
         await self._change(lambda tags: tags.with_entries(map(change, tags.entries)))
 
+    async def release(self, operation: str) -> None:
+        """The operation has ended before it had indexed all: its tags may be added again."""
+
+        def change(entry: ExtendedTag) -> ExtendedTag:
+            return replace(entry, operation=None) if entry.operation == operation else entry
+
+        await self._change(lambda tags: tags.with_entries(map(change, tags.entries)))
+
     async def note_errors(self, numbers: Iterable[int]) -> None:
         """Invalid values were found for the first time: the tags are disabled (spec §5)."""
         wrong = frozenset(numbers)
@@ -189,7 +197,10 @@ def _found(tags: TagList, tag: int) -> ExtendedTag:
 def _added(tags: TagList, entries: Sequence[ExtendedTag], operation: str | None) -> TagList:
     if operation in tags.operations:
         return tags
-    known = {entry.tag for entry in tags.entries}
+    asked = {entry.tag for entry in entries}
+    # what an operation has left half-way is begun anew
+    kept = [entry for entry in tags.entries if not (entry.is_left_over and entry.tag in asked)]
+    known = {entry.tag for entry in kept}
     new: list[ExtendedTag] = []
     for entry in entries:
         if entry.tag in known:
@@ -199,6 +210,4 @@ def _added(tags: TagList, entries: Sequence[ExtendedTag], operation: str | None)
     if len(known) + len(new) > MOST_TAGS:
         raise TooManyTags(f"There may be at most {MOST_TAGS} extended query tags.")
     operations = (*tags.operations, *([] if operation is None else [operation]))
-    return TagList(
-        (*tags.entries, *new), tags.last + len(new), operations[-_MOST_OPERATIONS_REMEMBERED:]
-    )
+    return TagList((*kept, *new), tags.last + len(new), operations[-_MOST_OPERATIONS_REMEMBERED:])

@@ -13,6 +13,7 @@ from shared.operations.reindex import REINDEX, Reindexer, start_adding
 from shared.ports import JsonObject
 from shared.tags.models import ExtendedTag, Status
 from shared.tags.registry import TagExists, TagRegistry
+from shared.tags.search import search_keys
 from tests.support import dicom
 from tests.unit.store.conftest import Tenant, tenant
 from tests.unit.tags.test_indexing import _AGE, _SEX, _indexer
@@ -98,7 +99,7 @@ async def test_messages_delivered_ten_times_change_nothing(tenant: Tenant, worke
 
 @pytest.mark.parametrize("after_messages", range(1, 5))
 async def test_cancelled_in_the_middle(tenant: Tenant, after_messages: int) -> None:
-    """The tags stay, but no search uses them; they can be deleted, and added again."""
+    """The tags stay, but no search uses them; they can be added again, or deleted first."""
     await _fill(tenant)
     engine, indexer = _worker(tenant), _indexer(tenant)
     operation = await start_adding(engine, indexer, [_SEX])
@@ -114,16 +115,19 @@ async def test_cancelled_in_the_middle(tenant: Tenant, after_messages: int) -> N
         await engine.work(message["operation"], "the last")
     assert (await engine.get(operation))["status"] == "canceled"
     [entry] = (await indexer.registry.read()).entries
-    assert entry.status is Status.ADDING
-    with pytest.raises(TagExists):
-        await start_adding(engine, indexer, [_SEX])
-    await indexer.registry.delete(entry.tag)
+    assert (entry.status, entry.operation) == (Status.ADDING, None)
+    assert search_keys([entry]).refused
+    if after_messages % 2:
+        await indexer.registry.delete(entry.tag)
     again = await start_adding(engine, indexer, [ExtendedTag(_SEX.tag, "CS", "instance")])
     while tenant.queue.sent:
         _, message, _ = tenant.queue.sent.pop(0)
         await engine.work(message["operation"], str(len(tenant.queue.sent)))
     assert (await engine.get(again))["status"] == "succeeded"
-    [entry] = (await indexer.registry.read()).entries
-    assert entry.status is Status.READY
+    before, [entry] = entry, (await indexer.registry.read()).entries
+    assert (entry.status, entry.level) == (Status.READY, "instance")
+    assert entry.number > before.number, "what the first one has written is found no more"
+    with pytest.raises(TagExists):
+        await start_adding(engine, indexer, [_SEX])
     found = [body["q"].get(entry.key) for body in await tenant.indexed("instance")]  # type: ignore[attr-defined]
     assert sorted(found) == ["f", "f", "f", "f", "m", "m", "m", "m"]
