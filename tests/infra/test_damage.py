@@ -355,6 +355,15 @@ DAMAGE = [
         "properties",
     ),
     ("a property of another resource", _EVENTS, "retryPolicy:", "retentionPolicy:", "properties"),
+    ("any azd will do", "azure.yaml", 'azd: ">= 1.24.2"', 'azd: ">= 1.0.0"', "project"),
+    (
+        "a folder within the code is not packed",
+        ".funcignore",
+        "tests/\n",
+        "tests/\nstore/\n",
+        "package",
+    ),
+    ("what git leaves out is packed", ".funcignore", ".hypothesis/\n", "", "package"),
 ]
 """What is done, where, to what text, and which checks have to say so: they, and no others."""
 

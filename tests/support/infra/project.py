@@ -11,7 +11,7 @@ import yaml
 from tests.support.infra.source import ROOT, Infra, reads, resources
 
 _FIELDS = {
-    "": {"name", "metadata", "infra", "services", "hooks"},
+    "": {"name", "metadata", "requiredVersions", "infra", "services", "hooks"},
     "metadata": {"template"},
     "infra": {"provider", "path", "module"},
     "service": {"project", "language", "host", "remoteBuild"},
@@ -37,6 +37,8 @@ def check_project(infra: Infra) -> list[str]:
     project = yaml.safe_load(infra.texts["azure.yaml"])
     services, hooks = project["services"], project["hooks"]
     found = _unknown("", project) + _unknown("metadata", project["metadata"])
+    if project.get("requiredVersions") != {"azd": ">= 1.24.2"}:
+        found.append("azure.yaml: an azd that runs no hooks in Python would do")
     found += _unknown("infra", project["infra"])
     module = f"{project['infra']['path']}/{project['infra']['module']}"
     for file in (f"{module}.bicep", f"{module}.parameters.json"):
@@ -101,6 +103,10 @@ def check_package(infra: Infra) -> list[str]:
     found = [f".funcignore: {one} is left out" for one in _IN_THE_PACKAGE if stays(one)]
     found += [f".funcignore: {one} is packed" for one in _AT_HOME if not stays(one)]
     found += [f"the app imports {one}" for one in sorted(_imported()) if stays(one)]
+    found += [f".funcignore: {one} is left out" for one in sorted(_inside()) if stays(one)]
+    for line in (ROOT / ".gitignore").read_text("utf-8").splitlines():
+        if "/" not in line.rstrip("/") and not stays(line.rstrip("/")):
+            found.append(f".funcignore: {line} is packed where it is")
     site = next(
         one for one in resources(infra) if one.type == "Microsoft.Web/sites" and not one.is_existing
     )
@@ -109,6 +115,13 @@ def check_package(infra: Infra) -> list[str]:
         f"siteConfig: Flex Consumption refuses {one}"
         for one in sorted(reads(config, r"(?m)^ *(\w+):") & _REFUSED)
     ]
+
+
+@cache
+def _inside() -> frozenset[str]:
+    """Names below the folders of the app: a pattern holds at any depth."""
+    paths = [path for folder in ("functions", "shared") for path in (ROOT / folder).rglob("*")]
+    return frozenset(path.name for path in paths if "__pycache__" not in path.parts)
 
 
 @cache
