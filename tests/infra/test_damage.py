@@ -364,6 +364,13 @@ DAMAGE = [
         "package",
     ),
     ("what git leaves out is packed", ".funcignore", ".hypothesis/\n", "", "package"),
+    (
+        "an output that a hook asks for is renamed",
+        _MAIN,
+        "output DICOM_BLOB_EVENT_TOPIC",
+        "output BLOB_EVENT_TOPIC",
+        "outputs",
+    ),
 ]
 """What is done, where, to what text, and which checks have to say so: they, and no others."""
 

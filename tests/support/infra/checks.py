@@ -25,6 +25,7 @@ CHECKS: tuple[Callable[[Infra], list[str]], ...] = (
     access.check_tags,
     project.check_project,
     project.check_package,
+    project.check_outputs,
 )
 
 

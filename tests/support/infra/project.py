@@ -117,6 +117,24 @@ def check_package(infra: Infra) -> list[str]:
     ]
 
 
+OF_AZD = {"AZURE_ENV_NAME", "AZURE_SUBSCRIPTION_ID", "DICOM_API_CLIENT_ID"}
+"""Variables that are no outputs: azd's own, and what the hook before provisioning sets."""
+
+
+def outputs(infra: Infra) -> set[str]:
+    """What ``main.bicep`` gives to azd."""
+    return set(infra.bicep["infra/main.bicep"].declarations("output"))
+
+
+def check_outputs(infra: Infra) -> list[str]:
+    """Hooks ask for nothing that the deployment does not give."""
+    asked: set[str] = set()
+    for path in (ROOT / "infra/hooks").glob("*.py"):
+        asked |= reads(path.read_text("utf-8"), r'deployment(?:\.get\(|\[)["\'](\w+)')
+    lacking = asked - outputs(infra) - OF_AZD
+    return [f"main.bicep: a hook asks for {one}" for one in sorted(lacking)]
+
+
 @cache
 def _inside() -> frozenset[str]:
     """Names below the folders of the app: a pattern holds at any depth."""
