@@ -259,9 +259,11 @@ class Engine:
         """Run steps for a while. Whether there are more to run, by another message."""
         began = time.monotonic()
         holder = document.body["holder"]
+        step: Step | None = None
         while True:
             body = document.body
-            step = None if body.get("canceling") else await self._step(body)
+            if step is None or not step.done:  # who asks to stop after the last step is too late
+                step = None if body.get("canceling") else await self._step(body)
             if step is None or step.done:
                 if await self._end(document, _status_after(step), step):
                     return False

@@ -88,7 +88,7 @@ def show(http: httpx.Client, path: str) -> JsonObject:
     return body
 
 
-@pytest.mark.spec("extended-query-tags", 1, 2, 3, 25, 31)
+@pytest.mark.spec("extended-query-tags", 1, 2, 3, 31)
 @pytest.mark.spec("operations", 40)
 def test_what_is_stored_is_found_by_new_tags(main: httpx.Client) -> None:
     first, second = (dicom.ct(PatientSex="M", **{"NumberOfFilms": n}) for n in ("12", "03"))
@@ -234,7 +234,7 @@ def test_an_invalid_value_at_a_store(main: httpx.Client) -> None:
     assert STAGE not in main.get(path).json()[0]
 
 
-@pytest.mark.spec("extended-query-tags", 20, 22, 43)
+@pytest.mark.spec("extended-query-tags", 20, 22, 25, 43)
 def test_private_tags(main: httpx.Client) -> None:
     ds = dicom.ct()
     ds.add_new(0x00090010, "LO", "OTHER")
@@ -248,7 +248,14 @@ def test_private_tags(main: httpx.Client) -> None:
         main,
         tag("00091010", "Instance", vr="SH", privateCreator="ACME 1"),
         tag("00090010", vr="LO"),
+        {"PATH": "0009abcd", "Level": "sTUDY", "vr": "sh", "PrivateCreator": "ACME 1"},
+        enable=False,
     )
+    for path in ("0009abcd", "0009ABCD"):
+        assert show(main, path) == {
+            "path": "0009ABCD", "vr": "SH", "privateCreator": "ACME 1", "level": "study",
+            "status": "ready", "queryStatus": "enabled",
+        }  # fmt: skip
     assert show(main, "00091010")["privateCreator"] == "ACME 1"
     uids = {ds.SOPInstanceUID, unknown.SOPInstanceUID}
     assert uids <= found(main, "/instances", **{"00091010": "colour"})
@@ -287,7 +294,12 @@ def test_the_life_of_a_tag(main: httpx.Client) -> None:
     for body in ({"queryStatus": "Off"}, {"level": "Study"}, {}, {**patch, "vr": "CS"}, []):
         assert main.patch(f"/extendedquerytags/{SEX}", json=body).status_code == 400
     assert main.get(f"/extendedquerytags/{SEX}/errors").json() == []
-    assert main.get("/extendedquerytags", params={"limit": 0}).status_code == 400
+    for path in ("", f"/{SEX}/errors"):
+        for name, value in (("limit", "0"), ("limit", "201"), ("limit", "x"), ("offset", "-1")):
+            answer = main.get(f"/extendedquerytags{path}", params={name: value})
+            assert answer.status_code == 400
+            assert name in answer.text
+        assert main.get(f"/extendedquerytags{path}", params={"limit": 200}).status_code == 200
     series = f"/studies/{ds.StudyInstanceUID}/series"
     assert main.get(series, params={"PatientSex": "O"}).status_code == 400
     assert main.delete("/extendedquerytags/PatientSex").status_code == 204
@@ -299,6 +311,29 @@ def test_the_life_of_a_tag(main: httpx.Client) -> None:
     assert ds.SeriesInstanceUID in found(main, series, PatientSex="O")
     assert main.get("/studies", params={"PatientSex": "O"}).status_code == 400
     assert main.get("/series", params={"PatientAge": "001Y"}).status_code == 400
+
+
+@pytest.mark.spec("extended-query-tags", 42)
+def test_each_level_is_searched_where_it_is_known(main: httpx.Client) -> None:
+    ds = dicom.ct(PatientSex="O", StageNumber="4", PatientAge="007Y", StudyID="L")
+    assert store(main, ds) == [200]
+    add(main, tag("PatientSex"), tag("StageNumber", "Series"), tag("PatientAge", "Instance"))
+    values = {"study": ("PatientSex", "O"), "series": ("StageNumber", "4"),
+              "instance": ("PatientAge", "007Y")}  # fmt: skip
+    study, series = ds.StudyInstanceUID, ds.SeriesInstanceUID
+    for path, levels in (
+        ("/studies", {"study"}),
+        ("/series", {"study", "series"}),
+        ("/instances", {"study", "series", "instance"}),
+        (f"/studies/{study}/series", {"series"}),
+        (f"/studies/{study}/instances", {"series", "instance"}),
+        (f"/studies/{study}/series/{series}/instances", {"instance"}),
+    ):
+        for level, (name, value) in values.items():
+            answer = main.get(path, params={name: value})
+            assert answer.status_code == (200 if level in levels else 400), (path, level)
+            if level not in levels:
+                assert name in answer.text
 
 
 @pytest.mark.spec("extended-query-tags", 28)

@@ -42,7 +42,7 @@ def _running(http: httpx.Client, started: httpx.Response) -> None:
     deadline = time.monotonic() + 60
     while True:
         operation = httpx.get(started.headers["Location"]).json()
-        if (operation["status"], operation.get("percentComplete")) == ("running", 0):
+        if operation["status"] == "running" and operation.get("percentComplete", 0) > 0:
             return
         assert time.monotonic() < deadline, operation
         time.sleep(0.05)
@@ -98,7 +98,7 @@ def test_while_stored_instances_are_indexed(main: httpx.Client, hold: Path) -> N
 
 @pytest.mark.spec("extended-query-tags", 34)
 def test_its_only_tag_is_deleted_meanwhile_and_added_again(main: httpx.Client, hold: Path) -> None:
-    data_sets = [dicom.ct(InstitutionName="House") for _ in range(2)]
+    data_sets = [dicom.ct(InstitutionName="House", BodyPartExamined="KNEE") for _ in range(2)]
     assert store(main, *data_sets) == [200] * 2
     hold.write_text("1", "ascii")
     started = post(main, tag("InstitutionName"))
@@ -112,3 +112,16 @@ def test_its_only_tag_is_deleted_meanwhile_and_added_again(main: httpx.Client, h
     assert ended(post(main, tag("InstitutionName", "Series")))["status"] == "succeeded"
     expected = {ds.SeriesInstanceUID for ds in data_sets}
     assert found(main, "/series", InstitutionName="House") == expected
+    # cancelled in the middle: nobody searches by it, and it is begun anew
+    hold.write_text("1", "ascii")
+    started = post(main, tag("BodyPartExamined", "Instance"))
+    _running(main, started)
+    canceled = main.post(f"/operations/{started.json()['id']}/$cancel")
+    assert canceled.status_code == 202, canceled.text
+    hold.unlink()
+    assert ended(started)["status"] == "canceled"
+    entry = show(main, "BodyPartExamined")
+    assert (entry["status"], "operation" in entry) == ("adding", False)
+    assert main.get("/instances", params={"BodyPartExamined": "KNEE"}).status_code == 400
+    assert ended(post(main, tag("BodyPartExamined", "Series")))["status"] == "succeeded"
+    assert found(main, "/series", BodyPartExamined="KNEE") == expected

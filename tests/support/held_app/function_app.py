@@ -1,6 +1,6 @@
 """The app, but while the file ``HOLD`` is there, studies wait before they are indexed by new tags.
 
-The file says how many may pass.
+The file says how many may pass. Each study is a step of its own.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from shared.operations.reindex import Reindexer
 from shared.tags.indexing import TagIndexer
 from shared.tags.models import ExtendedTag
 
@@ -30,6 +31,7 @@ async def _held(self: TagIndexer, pk: str, entries: Sequence[ExtendedTag]) -> No
 
 
 TagIndexer.index_study = _held  # type: ignore[method-assign]
+Reindexer.__init__.__kwdefaults__["step_s"] = 0.0  # type: ignore[index]
 
 _found = importlib.util.spec_from_file_location("the_app", _ROOT / "function_app.py")
 assert _found is not None

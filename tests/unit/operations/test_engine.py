@@ -229,6 +229,27 @@ async def test_cancel_before_and_while_it_runs(bench: Bench) -> None:
     await bench.engine.start("count", {}, claims=("one",))
 
 
+async def test_who_asks_to_stop_during_the_last_step_is_too_late(bench: Bench) -> None:
+    """All is done by then: it has succeeded, and does not run again."""
+    id_ = await bench.engine.start("count", {}, claims=("one",))
+    bench.engine._round_s = 3600
+    real = bench.kind.step
+
+    async def canceled_meanwhile(work: Work) -> Step:
+        step = await real(work)
+        if step.done:
+            await bench.engine.cancel(id_)
+        return step
+
+    bench.kind.step = canceled_meanwhile  # type: ignore[method-assign]
+    await bench.engine.work(id_, "message")
+    body = await bench.engine.get(id_)
+    assert (body["status"], body["results"]) == ("succeeded", {"counted": 3})
+    assert "canceling" not in body
+    assert bench.kind.ran == [1, 2, 3]
+    await bench.engine.start("count", {}, claims=("one",))
+
+
 async def test_finished_ones_are_forgotten_after_a_week(bench: Bench) -> None:
     id_ = await bench.engine.start("count", {})
     await bench.deliver()
