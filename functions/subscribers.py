@@ -8,8 +8,9 @@ from urllib.parse import quote, urlsplit
 
 import azure.functions as func
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
+from functions._body import JSON
 from functions._catalogue import Doc
 from functions._http import Call, dicom_json, dicomweb
 from functions._queues import work_off
@@ -46,7 +47,10 @@ async def subscribe_to_workitem(req: Request, call: Call) -> Response:
         await watchers.subscribe_all(partition, aet, lock=lock, filter_=filter_)
     else:
         await watchers.subscribe(partition, item, aet, lock=lock)
-    return Response(status_code=201, headers={"Content-Location": _socket_address(call, aet)})
+    address = f"{call.base_url}/subscribers/{quote(aet, safe='')}"
+    if not await _has_web_pubsub():
+        address = f"ws{address.removeprefix('http')}"
+    return Response(status_code=201, headers={"Content-Location": address})
 
 
 @dicomweb(bp, "unsubscribe_from_workitem", _OF_ITEM, "DELETE", doc=Doc((200, 400, 404)))
@@ -75,13 +79,16 @@ async def suspend_worklist_subscription(req: Request, call: Call) -> Response:
 
 @dicomweb(
     bp, "open_event_channel", _CHANNEL, "GET",
-    doc=Doc((101, 400, 426), query=("after",)),
+    doc=Doc((101, 200, 400, 426), (JSON,), query=("after",)),
 )  # fmt: skip
 async def open_event_channel(req: Request, call: Call) -> Response:
-    """Open the channel over which an AE gets its event reports."""
+    """Open the channel over which an AE gets its event reports, or say where it is."""
     aet = _ae_title(req)
     place = await _place(req, call, aet)
     if not req.scope.get("websocket"):
+        if await _has_web_pubsub():
+            url = await call.tenant.fanout.open_socket(call.partition.folded, aet)
+            return JSONResponse({"url": url})
         text = "Event reports come over a WebSocket: upgrade the connection."
         return Response(text, 426, {"Upgrade": "websocket"}, media_type="text/plain")
     await _require_harmless_page(req)
@@ -172,5 +179,6 @@ async def _require_harmless_page(req: Request) -> None:
         raise NotAllowed("Pages of this origin are not let in (DICOM_CORS_ORIGINS).")
 
 
-def _socket_address(call: Call, aet: str) -> str:
-    return f"ws{call.base_url.removeprefix('http')}/subscribers/{quote(aet, safe='')}"
+async def _has_web_pubsub() -> bool:
+    """Whether sockets are held by Web PubSub: the channel's address is asked for."""
+    return (await services()).settings.fanout.web_pubsub is not None

@@ -14,7 +14,7 @@ from functions.operations import service_url
 from shared.container import Services, services
 from shared.errors import MalformedRequest, RouteNotFound
 from shared.export.addresses import AllowedHosts
-from shared.fanout.models import FAN_OUT_QUEUE, Origin, Subscription
+from shared.fanout.models import FAN_OUT_QUEUE, Origin, Subscription, Type
 from shared.fanout.ports import NotDelivered
 from shared.fanout.records import MOST_SUBSCRIPTIONS
 from shared.fanout.requests import state_of, subscription_of
@@ -41,7 +41,8 @@ async def add_subscription(req: Request, call: Call) -> Response:
         has_topic=settings.fanout.topic is not None,
         has_key=fanout.keeps_secrets,
     )
-    if len(await fanout.all()) >= MOST_SUBSCRIPTIONS:
+    others = [one for one in await fanout.all() if one.type is not Type.WEB_PUBSUB]
+    if len(others) >= MOST_SUBSCRIPTIONS:
         raise MalformedRequest(f"There may be at most {MOST_SUBSCRIPTIONS} subscriptions.")
     try:
         new, shown = await fanout.add(asked, after=after, secret=secret)

@@ -73,10 +73,11 @@ class ExportSettings:
 
 @dataclass(frozen=True, slots=True)
 class FanOutSettings:
-    """Where events may go: hosts of webhooks, and the endpoint of an Event Grid topic."""
+    """Where events may go: hosts of webhooks, endpoints of an Event Grid topic and Web PubSub."""
 
     webhook_hosts: tuple[str, ...] = ()
     topic: str | None = None
+    web_pubsub: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +218,16 @@ def _fan_out(environment: Mapping[str, str]) -> FanOutSettings:
             raise SettingMissing(
                 f"DICOM_WEBHOOK_HOSTS must list hosts as hooks.example.com, not {host!r}"
             )
-    topic = environment.get("DICOM_EVENTGRID_ENDPOINT") or None
-    if topic is not None and not topic.startswith(("https://", "http://127.0.0.1")):
-        raise SettingMissing("DICOM_EVENTGRID_ENDPOINT must be an https address")
-    return FanOutSettings(hosts, topic)
+    topic = _endpoint(environment, "DICOM_EVENTGRID_ENDPOINT")
+    web_pubsub = _endpoint(environment, "DICOM_WEBPUBSUB_ENDPOINT")
+    return FanOutSettings(hosts, topic, web_pubsub and web_pubsub.rstrip("/"))
+
+
+def _endpoint(environment: Mapping[str, str], name: str) -> str | None:
+    address = environment.get(name) or None
+    if address is not None and not address.startswith(("https://", "http://127.0.0.1")):
+        raise SettingMissing(f"{name} must be an https address")
+    return address
 
 
 def _secrets_keys(environment: Mapping[str, str]) -> tuple[str, ...]:

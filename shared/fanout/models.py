@@ -31,6 +31,7 @@ class Type(StrEnum):
     WEBHOOK = "webhook"
     QUEUE = "queue"
     EVENT_GRID = "eventGrid"
+    WEB_PUBSUB = "webPubSub"
 
 
 class State(StrEnum):
@@ -49,8 +50,8 @@ class Subscription:
     id : str
         32 hexadecimal digits.
     type, endpoint
-        Where events go: the address of a webhook, or the name of a queue; empty for Event Grid,
-        whose topic is a setting.
+        Where events go: the address of a webhook, the name of a queue, or a user of Web PubSub;
+        empty for Event Grid, whose topic is a setting.
     actions, partitions : tuple of str
         Only entries with these; empty: with any. Partitions in lower case; of the worklist one.
     state : State

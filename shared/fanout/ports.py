@@ -37,6 +37,16 @@ class Outlets(Protocol):
         """
         ...
 
+    async def socket_address(self, user: str) -> str:
+        """Where a user of Web PubSub may open a socket.
+
+        Raises
+        ------
+        NotDelivered
+            There is no answer.
+        """
+        ...
+
     async def send(
         self, subscription: Subscription, body: bytes, headers: Mapping[str, str]
     ) -> None:

@@ -12,6 +12,7 @@ from shared.ports import Create, Delete, Document, Documents, JsonObject, Replac
 from shared.where import And, Eq, Order
 
 MOST_SUBSCRIPTIONS: Final = 100
+MOST_SOCKETS: Final = 1000
 
 _MOST_ATTEMPTS: Final = 20
 _PAGE: Final = 200
@@ -37,7 +38,10 @@ class Records:
     async def all(self) -> list[Subscription]:
         """All subscriptions, the oldest first."""
         found = await self._documents.query(
-            CONTROL.name, Eq(("kind",), KIND), limit=MOST_SUBSCRIPTIONS + 1, partition=KIND
+            CONTROL.name,
+            Eq(("kind",), KIND),
+            limit=MOST_SUBSCRIPTIONS + MOST_SOCKETS + 1,
+            partition=KIND,
         )
         return sorted(map(Subscription.from_json, found), key=lambda one: one.created)
 

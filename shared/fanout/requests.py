@@ -40,7 +40,9 @@ def subscription_of(
     try:
         type_ = Type(str(body.get("type")))
     except ValueError:
-        raise MalformedRequest("type must be webhook, queue or eventGrid.") from None
+        type_ = Type.WEB_PUBSUB
+    if type_ is Type.WEB_PUBSUB:  # who opens a socket asks for it
+        raise MalformedRequest("type must be webhook, queue or eventGrid.")
     endpoint = body.get("endpoint", "")
     if not isinstance(endpoint, str):
         raise MalformedRequest("endpoint must be a text.")

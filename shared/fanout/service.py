@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from shared.errors import ServiceTrouble
+from shared.errors import MalformedRequest, OperationRefused, ServiceTrouble, Unavailable
 from shared.fanout.delivery import EventDelivery
 from shared.fanout.models import FEED_TOPIC, Origin, State, Subscription, Type, mailbox_topic
-from shared.fanout.ports import Outlets
-from shared.fanout.records import Records
+from shared.fanout.ports import NotDelivered, Outlets
+from shared.fanout.records import MOST_SOCKETS, Records
 from shared.fanout.sources import Source
 from shared.index.documents import iso
 from shared.operations.sealing import Sealer
@@ -99,6 +101,36 @@ class FanOut:
         self._forget()
         await self.delivery.ask(new.id)
         return new, secret if sealed else None
+
+    async def open_socket(self, partition: str, aet: str) -> str:
+        """Where an AE may open a socket of Web PubSub, which gets its reports from now on.
+
+        Raises
+        ------
+        Unavailable
+            Web PubSub does not answer.
+        MalformedRequest
+            Too many AEs have sockets.
+        """
+        # an AE title may have what the parts of an address may not
+        user = f"{self._tenant}|{partition}|{aet.encode().hex()}"
+        name = uuid.uuid5(uuid.NAMESPACE_URL, f"webpubsub:{user}").hex
+        if await self._records.find(name) is None:
+            if sum(one.type is Type.WEB_PUBSUB for one in await self.all()) >= MOST_SOCKETS:
+                raise MalformedRequest(f"At most {MOST_SOCKETS} AEs may have sockets.")
+            new = Subscription(
+                name, Type.WEB_PUBSUB, user, iso(self._clock.now()), partitions=(partition,),
+                origin=Origin.WORKLIST, aet=aet,
+            )  # fmt: skip
+            cursor = await self._sources[Origin.WORKLIST].last(new)
+            with contextlib.suppress(OperationRefused):  # another request was faster
+                await self._records.add(replace(new, cursor=cursor))
+            self._forget()
+        try:
+            return await self._outlets.socket_address(user)
+        except NotDelivered as trouble:
+            _log.warning("no socket", extra={"tenant": self._tenant, "cause": str(trouble)})
+            raise Unavailable from trouble
 
     async def all(self) -> list[Subscription]:
         """All subscriptions, the oldest first."""

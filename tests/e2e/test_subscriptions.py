@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,9 @@ from azure.storage.queue import QueueClient, TextBase64DecodePolicy
 
 from tests.support import dicom
 from tests.support.hooks import Hook, hook_running
+from tests.support.pubsub import PubSub, pubsub_running
 from tests.support.server import Server
+from tests.support.work_items import work_item
 
 DICOM = {"Content-Type": "application/dicom"}
 
@@ -32,8 +35,14 @@ def topic() -> Iterator[Hook]:
 
 
 @pytest.fixture(scope="module")
+def pubsub() -> Iterator[PubSub]:
+    with pubsub_running() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def http(
-    connection: str, topic: Hook, tmp_path_factory: pytest.TempPathFactory
+    connection: str, topic: Hook, pubsub: PubSub, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.Client]:
     """A service that may send events to this machine."""
     folder: Path = tmp_path_factory.mktemp("subscriptions")
@@ -41,6 +50,7 @@ def http(
         "DICOM_WEBHOOK_HOSTS": "127.0.0.1,hooks.example",
         "DICOM_SECRETS_KEY": base64.urlsafe_b64encode(bytes(32)).decode(),
         "DICOM_EVENTGRID_ENDPOINT": topic.url,
+        "DICOM_WEBPUBSUB_ENDPOINT": pubsub.url,
     }
     with (
         Server(connection=connection, data=folder, seed=True, environment=environment) as server,
@@ -144,10 +154,36 @@ def test_event_grid_and_a_queue(http: httpx.Client, topic: Hook, connection: str
         http.delete(one["href"])
 
 
+def test_a_socket_that_web_pubsub_holds(http: httpx.Client, pubsub: PubSub) -> None:
+    uid = dicom.new_uid()
+    kind = {"Content-Type": "application/dicom+json"}
+    body = json.dumps([work_item(uid)])
+    assert http.post(f"/workitems?{uid}", content=body, headers=kind).status_code == 201
+    channel = f"{str(http.base_url).rstrip('/')}/subscribers/READER%201"
+    opened = http.get(channel)
+    assert opened.status_code == 200
+    assert opened.json()["url"].startswith(pubsub.url.replace("http", "ws"))
+    assert opened.headers["Cache-Control"] == "no-store"
+    subscribed = http.post(f"/workitems/{uid}/subscribers/READER%201")
+    assert subscribed.headers["Content-Location"] == channel
+    deadline = time.monotonic() + 20
+    while not pubsub.sent:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert [json.loads(pubsub.sent[0])] == http.get(f"{channel}/reports").json()
+    pubsub.status = 503
+    assert http.get(channel).status_code == 503
+    pubsub.status = 0
+    [shown] = [one for one in http.get("/subscriptions").json() if one["type"] == "webPubSub"]
+    assert shown["aeTitle"] == "READER 1"
+    assert http.delete(shown["href"]).status_code == 204
+
+
 @pytest.mark.parametrize(
     ("asked", "named"),
     [
         ({}, "type"),
+        ({"type": "webPubSub", "source": "worklist", "aeTitle": "A"}, "type"),
         ({"type": "mail"}, "type"),
         ({"type": "webhook"}, "endpoint"),
         ({"type": "webhook", "endpoint": "https://10.0.0.1/x"}, "DICOM_WEBHOOK_HOSTS"),

@@ -1,4 +1,4 @@
-"""The ``Outlets`` port: webhooks, Event Grid and storage queues."""
+"""The ``Outlets`` port: webhooks, Event Grid, storage queues, and the sockets of Web PubSub."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from shared.adapters.azure.destinations import resolver
 from shared.adapters.azure.identity import token_credential
+from shared.adapters.azure.sockets import WebPubSub, retry_seconds
 from shared.config import Settings
 from shared.errors import ServiceTrouble
 from shared.export.addresses import AllowedHosts
@@ -45,6 +46,8 @@ class EventOutlets:
         Of the identity that publishes.
     signed_in : bool
         Whether the topic needs a token: not on a developer's machine.
+    sockets : WebPubSub or None
+        Where there is one.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class EventOutlets:
         origin: str,
         client_id: str | None,
         signed_in: bool,
+        sockets: WebPubSub | None = None,
     ) -> None:
         self._queue = queue
         self._hosts = hosts
@@ -63,6 +67,7 @@ class EventOutlets:
         self._origin = origin
         self._client_id = client_id
         self._signed_in = signed_in
+        self._sockets = sockets
         self._credential: AsyncTokenCredential | None = None
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
@@ -76,12 +81,26 @@ class EventOutlets:
                 f"The webhook does not agree: it has to answer OPTIONS with {_ALLOWED}."
             )
 
+    async def socket_address(self, user: str) -> str:
+        """See ``Outlets.socket_address``."""
+        return await self._web_pubsub().client_address(user)
+
+    def _web_pubsub(self) -> WebPubSub:
+        if self._sockets is None:
+            raise NotDelivered("the setting DICOM_WEBPUBSUB_ENDPOINT is missing")
+        return self._sockets
+
     async def send(
         self, subscription: Subscription, body: bytes, headers: Mapping[str, str]
     ) -> None:
         """See ``Outlets.send``."""
         if subscription.type is Type.QUEUE:
             await self._to_queue(subscription.endpoint, body)
+            return
+        if subscription.type is Type.WEB_PUBSUB:
+            for event in json.loads(body):  # as over a socket of our own
+                text = json.dumps(event["data"], ensure_ascii=False, separators=(",", ":"))
+                await self._web_pubsub().send(subscription.endpoint, text.encode())
             return
         url = subscription.endpoint
         if subscription.type is Type.EVENT_GRID:
@@ -131,7 +150,7 @@ class EventOutlets:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=_SECONDS),
             ) as answer:
-                return answer.status, answer.headers.copy(), _seconds(answer.headers)
+                return answer.status, answer.headers.copy(), retry_seconds(answer.headers)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise NotDelivered(f"the receiver cannot be reached: {type(error).__name__}") from error
 
@@ -149,20 +168,22 @@ class EventOutlets:
     async def close(self) -> None:
         """Release connections."""
         await asyncio.gather(*(session.close() for session in self._sessions.values()))
+        if self._sockets is not None:
+            await self._sockets.close()
 
 
 def event_outlets(settings: Settings, queue: Queue) -> EventOutlets:
     """The outlets that the settings ask for."""
+    client_id, signed_in = settings.storage.client_id, settings.storage.connection_string is None
+    endpoint = settings.fanout.web_pubsub
     return EventOutlets(
         queue,
         AllowedHosts(settings.fanout.webhook_hosts),
         settings.fanout.topic,
         origin=urlsplit(settings.public_base_url).netloc,
-        client_id=settings.storage.client_id,
-        signed_in=settings.storage.connection_string is None,
+        client_id=client_id,
+        signed_in=signed_in,
+        sockets=None
+        if endpoint is None
+        else WebPubSub(endpoint, token_credential(client_id) if signed_in else None),
     )
-
-
-def _seconds(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 8 else None

@@ -23,9 +23,6 @@ OF_THE_HOST = {
 }
 """Read by the Functions host, not by our code."""
 
-AHEAD = {"DICOM_WEBPUBSUB_ENDPOINT": "the worklist's channel, with webPubSub only"}
-"""Set before code on main reads them."""
-
 _OF_ONE_MACHINE = "there is no such thing in Azure: identities sign in, and the index is Cosmos"
 _BY_DEFAULT = "its default holds for each deployment; infra/settings.json changes it"
 LEFT = {
@@ -113,10 +110,7 @@ def check_settings(infra: Infra) -> list[str]:
     """Each is set and read, or there is a reason why not."""
     made, read = settings_set(infra), settings_read()
     more = json.loads(infra.texts["infra/settings.json"])
-    found = [
-        f"{one}: no code reads it"
-        for one in sorted(made.keys() - read - OF_THE_HOST - AHEAD.keys())
-    ]
+    found = [f"{one}: no code reads it" for one in sorted(made.keys() - read - OF_THE_HOST)]
     found += [f"{one}: neither set nor left" for one in sorted(read - made.keys() - LEFT.keys())]
     found += [f"{one}: left, and not read" for one in sorted(LEFT.keys() - read)]
     found += [f"{one}: left, and set" for one in sorted(LEFT.keys() & made.keys())]
