@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
 from datetime import timedelta
 
 from shared.dicom import attributes as dicom
@@ -327,9 +326,9 @@ def _is_due(study: JsonObject, due_by: str | None) -> bool:
 
 
 def _which(series: str | None, instance: str | None) -> Where:
-    terms: Iterable[Where] = (
-        Eq(("type",), shapes.INSTANCE),
-        *([Eq(("series",), series)] if series is not None else []),
-        *([Eq(("instance",), instance)] if instance is not None else []),
-    )
-    return And(tuple(terms))
+    of_instances = Eq(("type",), shapes.INSTANCE)
+    if series is None:
+        return of_instances
+    if instance is None:
+        return And((of_instances, Eq(("series",), series)))
+    return And((of_instances, Eq(("id",), shapes.instance_id(series, instance))))

@@ -15,7 +15,6 @@ _FILE = "infra/cosmos.json"
 _GOLDEN = ("cosmos_pages.sql", "cosmos_searches.sql")
 _MEMBER = re.compile(r'c((?:\["[^"]+"\])+)')
 _WITHIN_A_PARTITION = {
-    "/instance": "beside /series: the instances of one series, when one of them is deleted",
     "/operation": "beside /type: what one update has prepared in one study",
     "/state": "beside /operation",
     "/subscription": "beside /kind: what was given up for one subscription",
