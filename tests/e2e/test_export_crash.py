@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import pytest
@@ -15,9 +16,11 @@ from tests.support.server import Server
 
 _CRASHING = Path(dicom.__file__).parent / "crashing_app"
 _TENANT = "exports"
+_Value = TypeVar("_Value")
 _INSTANCES = 6
-# start: two logs, the operation, its message; then held, planned, six files, manifest, errors
-_AMONG_THE_FILES, _BEFORE_THE_ERRORS = 10, 14
+# start: two logs, the operation, its message; then held, planned, six files, manifest, errors.
+# With each kill: how many files may be there then
+_KILLS = ((10, range(1, _INSTANCES)), (14, range(_INSTANCES, _INSTANCES + 1)))
 _ENDED_S = 120.0
 
 
@@ -25,6 +28,14 @@ def _ask_until_it_dies(href: str) -> None:
     for _ in range(600):
         httpx.get(href)
         time.sleep(0.05)
+
+
+def _files(content: Mapping[str, _Value], folder: str = "") -> dict[str, _Value]:
+    return {
+        name: value
+        for name, value in content.items()
+        if name.startswith(folder) and name.endswith(".dcm")
+    }
 
 
 @pytest.mark.spec("operations", 35, 41)
@@ -51,8 +62,8 @@ def test_an_export_killed_in_the_middle(new_account: Callable[[], str], tmp_path
             headers = {"Content-Type": "application/dicom"}
             httpx.post(f"{base}/studies", content=data, headers=headers).raise_for_status()
         assert httpx.post(f"{base}/export", json=body).status_code == 404
-    addresses = []
-    for write in (_AMONG_THE_FILES, _BEFORE_THE_ERRORS):
+    healthy = Server(connection=account, data=tmp_path, port=without.port, environment=environment)
+    for write, written in _KILLS:  # one operation after the other: each meets only its own writes
         crashing = Server(
             connection=account,
             data=tmp_path,
@@ -61,28 +72,23 @@ def test_an_export_killed_in_the_middle(new_account: Callable[[], str], tmp_path
             environment={**environment, "CRASH_BEFORE_WRITE": str(write)},
         )
         with crashing:
-            started = httpx.post(f"{base}/export", json=body)
-            addresses.append(started.json()["href"])
+            started = httpx.post(f"{base}/export", json=body).json()
             with pytest.raises(httpx.TransportError):
-                _ask_until_it_dies(addresses[-1])
-    before = place.etags()
-    assert len([name for name in before if name.endswith(".dcm")]) in range(
-        _INSTANCES + 1, 2 * _INSTANCES
-    )
-    healthy = Server(connection=account, data=tmp_path, port=without.port, environment=environment)
-    with healthy:
-        for href in addresses:
+                _ask_until_it_dies(started["href"])
+        before = _files(place.etags(), started["id"])
+        assert len(before) in written
+        with healthy:
             deadline = time.monotonic() + _ENDED_S
-            while (answer := httpx.get(href)).status_code == 202:
+            while (answer := httpx.get(started["href"])).status_code == 202:
                 assert time.monotonic() < deadline, answer.text
                 time.sleep(0.2)
             results = answer.json()["results"]
             assert (results["exported"], results["skipped"]) == (_INSTANCES, 1)
-            content = place.content(f"{answer.json()['operationId']}/")
-            assert {name: content[name] for name in content if name.endswith(".dcm")} == files
-            assert not list(check_manifest(content))
-            [line] = lines(content["errors.log"])
-            assert line["identifier"] == unknown
-    after = place.etags()
-    assert all(after[name] == before[name] for name in before if name.endswith(".dcm"))
+        content = place.content(f"{started['id']}/")
+        assert _files(content) == files
+        assert not list(check_manifest(content))
+        [line] = lines(content["errors.log"])
+        assert line["identifier"] == unknown
+        after = place.etags()
+        assert all(after[name] == before[name] for name in before), "none is written twice"
     assert "sig=" not in healthy.log_text()
